@@ -1,0 +1,87 @@
+# The front door: `make` alone prints what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The checkout's own programs first, also for what they start themselves.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## Print this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# uv installs in seconds what pip takes minutes for; pip, which every Python has, installs uv.
+$(READY): constraints/bootstrap.txt constraints/test.txt pyproject.toml
+	@echo "==> Python environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=..."; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --require-hashes -r constraints/bootstrap.txt
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python constraints/bootstrap.txt constraints/test.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: install
+install: $(READY) ## Make the Python environment (.venv) from the pinned, hashed constraints
+
+.PHONY: demo
+demo: $(READY) ## The tutorial on a real cluster, end to end; leaves the cluster up
+	@caios-testbed demo up
+
+.PHONY: demo-down
+demo-down: $(READY) ## End the demo's cluster, emulator and operator
+	@caios-testbed demo down
+
+.PHONY: run
+run: $(READY) ## Run the operator against the current kubeconfig (all roles in one process)
+	@caios-federation run --role all
+
+.PHONY: test
+test: test-unit test-component test-contract test-integration test-e2e ## Every tier of the tests, from units to a real node
+
+.PHONY: test-unit
+test-unit: $(READY) ## Units, laws, golden files, repository rules: the inner loop
+	pytest tests/unit tests/properties tests/golden tests/meta -n 2 --disable-socket --allow-unix-socket
+
+.PHONY: test-component
+test-component: $(READY) ## Conversations over loopback: admission server, emulator, clients
+	pytest tests/component -n 2
+
+.PHONY: test-contract
+test-contract: $(READY) ## The CRDs on a real API server
+	pytest tests/contract
+
+.PHONY: test-integration
+test-integration: $(READY) ## The operator against a real control plane
+	pytest tests/integration
+
+.PHONY: test-e2e
+test-e2e: $(READY) ## The tutorial on a real node
+	pytest tests/e2e
+
+.PHONY: lint
+lint: $(READY) ## Ruff, formatting, the direction of imports
+	ruff check .
+	ruff format --check .
+	lint-imports
+
+.PHONY: type
+type: $(READY) ## mypy --strict on sources and tests
+	mypy
+
+.PHONY: format
+format: $(READY) ## Format and fix what can be fixed
+	ruff check --fix-only --exit-zero .
+	ruff format .
+
+.PHONY: golden
+golden: $(READY) ## Rewrite the golden files; review the diff
+	GOLDEN=rewrite pytest tests/golden -q
+
+.PHONY: constraints
+constraints: $(READY) ## Resolve the pinned, hashed constraints anew
+	$(BIN)/python constraints/compile.py
+
+.PHONY: reviewable
+reviewable: lint type test ## Everything CI checks
