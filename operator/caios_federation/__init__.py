@@ -1,0 +1,1 @@
+"""Federate Kubernetes workloads with CoreWeave AI Object Storage, without long-lived keys."""

@@ -1,0 +1,1 @@
+"""What the product is tried on; never imported by the product."""

@@ -1,0 +1,1 @@
+"""The API's words and shapes: no behaviour, no I/O."""

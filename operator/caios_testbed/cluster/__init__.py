@@ -1,0 +1,1 @@
+"""A real Kubernetes, built from source and run on this machine."""

@@ -1,0 +1,1 @@
+"""A stand-in for CoreWeave's API and AI Object Storage, at the network edge."""

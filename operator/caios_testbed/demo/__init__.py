@@ -1,0 +1,1 @@
+"""The tutorial, walked end to end on the testbed."""
