@@ -1,0 +1,134 @@
+"""FederatedStorageBinding: a typed view of `crds/federatedstoragebindings.yaml`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from caios_federation.api.objects import Json, Meta, Spec, parse_meta
+from caios_federation.api.vocabulary import DEFAULT_FEDERATION
+
+
+class Injection(StrEnum):
+    """Whether Pods of the ServiceAccount are injected."""
+
+    ENABLED = "Enabled"
+    DISABLED = "Disabled"
+
+
+class Endpoint(StrEnum):
+    """Which S3 endpoint clients are configured for."""
+
+    LOTA = "LOTA"
+    PUBLIC = "Public"
+    CUSTOM = "Custom"
+
+
+class AddressingStyle(StrEnum):
+    """How clients address buckets; AI Object Storage takes virtual-hosted requests only."""
+
+    VIRTUAL = "Virtual"
+    PATH = "Path"
+
+
+class Access(StrEnum):
+    """What a grant allows."""
+
+    READ_ONLY = "ReadOnly"
+    READ_WRITE = "ReadWrite"
+    WRITE_ONLY = "WriteOnly"
+    FULL_CONTROL = "FullControl"
+    CUSTOM = "Custom"
+
+
+class Listing(StrEnum):
+    """Whether a grant lists its buckets. Organization policies cannot bound it to a prefix."""
+
+    WHOLE_BUCKET = "WholeBucket"
+    NONE = "None"
+
+
+class DeletionPolicy(StrEnum):
+    """What becomes of the applied policy when the binding goes."""
+
+    DELETE = "Delete"
+    RETAIN = "Retain"
+
+
+class Remediation(StrEnum):
+    """What becomes of Pods that missed injection."""
+
+    REPORT = "Report"
+    RESTART = "Restart"
+
+
+class Containers(Spec):
+    """Which containers are injected: all, `only` these, or all `except` these."""
+
+    only: frozenset[str] = frozenset()
+    except_: frozenset[str] = Field(default=frozenset(), alias="except")
+
+
+class Client(Spec):
+    """S3 client configuration for the Pods."""
+
+    endpoint: Endpoint = Endpoint.LOTA
+    endpoint_url: str | None = Field(default=None, alias="endpointURL")
+    addressing_style: AddressingStyle = AddressingStyle.VIRTUAL
+
+
+class Grant(Spec):
+    """Access to buckets, or to prefixes of them."""
+
+    name: str
+    buckets: frozenset[str]
+    prefixes: frozenset[str] = frozenset()
+    listing: Listing | None = None
+    access: Access
+    actions: frozenset[str] = frozenset()
+
+
+class BindingSpec(Spec):
+    """What a user asks for."""
+
+    service_account_name: str
+    federation_name: str = DEFAULT_FEDERATION
+    audience: str | None = None
+    region: str | None = None
+    token_expiration_seconds: int | None = None
+    injection: Injection = Injection.ENABLED
+    containers: Containers = Containers()
+    client: Client | None = None
+    grants: tuple[Grant, ...] = ()
+    deletion_policy: DeletionPolicy = DeletionPolicy.DELETE
+    remediation: Remediation = Remediation.REPORT
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A FederatedStorageBinding as last seen."""
+
+    meta: Meta
+    spec: BindingSpec
+    status: dict[str, Any]
+    ours: bool
+    """Made by the controller for an annotated ServiceAccount, and not taken over by a user."""
+
+    @property
+    def seniority(self) -> tuple[str, str]:
+        """Sorts the binding that wins its ServiceAccount first: the oldest, then the lower uid."""
+        return self.meta.created, self.meta.uid
+
+
+def parse_binding(body: Json, *, ours: bool) -> Binding:
+    """Read a binding as the API server sent it.
+
+    Raises pydantic.ValidationError for one that does not fit this version's schema.
+    """
+    return Binding(
+        meta=parse_meta(body),
+        spec=BindingSpec.model_validate(body.get("spec") or {}),
+        status=dict(body.get("status") or {}),
+        ours=ours,
+    )

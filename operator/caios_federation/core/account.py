@@ -1,0 +1,46 @@
+"""What the annotations of a ServiceAccount say."""
+
+from collections.abc import Mapping
+from enum import Enum, auto
+
+from caios_federation.api import vocabulary as words
+
+Annotations = Mapping[str, str]
+NO_ANNOTATIONS: Annotations = {}
+
+
+class Wish(Enum):
+    """What a ServiceAccount asks for."""
+
+    NOTHING = auto()
+    INJECTION = auto()
+    NO_INJECTION = auto()
+    UNINTELLIGIBLE = auto()
+    """An `inject` annotation that is neither "true" nor "false": not injected, and said so."""
+
+
+def relevant(annotations: Annotations | None) -> Annotations:
+    """Return those of `annotations` that we read; for most ServiceAccounts that is nothing."""
+    if not annotations:
+        return NO_ANNOTATIONS
+    inputs = words.SERVICE_ACCOUNT_INPUTS
+    return {key: text for key, text in annotations.items() if key in inputs} or NO_ANNOTATIONS
+
+
+def wish_of(annotations: Annotations) -> Wish:
+    """Tell what `annotations` ask for. An empty annotation counts as absent."""
+    match annotations.get(words.INJECT) or None:
+        case None:
+            return Wish.INJECTION if audience_of(annotations) else Wish.NOTHING
+        case words.TRUE:
+            return Wish.INJECTION
+        case words.FALSE:
+            return Wish.NO_INJECTION
+        case _:
+            return Wish.UNINTELLIGIBLE
+
+
+def audience_of(annotations: Annotations) -> str | None:
+    """Return the custom audience, or None where there is none but blanks."""
+    text = annotations.get(words.AUDIENCE) or ""
+    return text if text.strip() else None

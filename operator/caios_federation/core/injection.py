@@ -1,0 +1,205 @@
+"""Who is injected, and with which values: the first half of a decision about a Pod.
+
+`resolve` looks at what Pod, binding, ServiceAccount and federation say and answers with the
+values that won, or with the reason for leaving the Pod alone. What is then added to the Pod is
+planned in `plan.py` and written in `patch.py`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from caios_federation.api import vocabulary as words
+from caios_federation.api.binding import Binding, Containers, Injection
+from caios_federation.api.federation import Federation
+from caios_federation.api.vocabulary import SkipReason
+from caios_federation.core.account import NO_ANNOTATIONS, Annotations, Wish, audience_of, wish_of
+from caios_federation.core.aws_config import render_aws_config
+from caios_federation.core.errors import ParseError
+from caios_federation.core.pod import Pod
+from caios_federation.core.principal import (
+    Identity,
+    Issuer,
+    Principal,
+    parse_issuer,
+    render_principal,
+)
+
+_SECONDS: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything that has a say about the Pods of one ServiceAccount."""
+
+    namespace: str
+    service_account: str
+    annotations: Annotations
+    binding: Binding | None
+    federation: Federation | None
+    discovered_issuer: Issuer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The values that won."""
+
+    issuer: Issuer
+    principal: Principal
+    audience: str
+    region: str
+    token_expiration_seconds: int
+    credentials_uri: str
+    containers: Containers
+    aws_config: str | None
+    """Content of the config file, or None where the binding asks for no client configuration."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """The Pod stays as it is."""
+
+    reason: SkipReason
+    warnings: tuple[str, ...] = ()
+    """What the Pod's creator should know; nothing where a skip is what was asked for."""
+
+
+def federation_name(annotations: Annotations, binding: Binding | None) -> str:
+    """Return the name of the StorageFederation that binding or ServiceAccount name."""
+    if binding:
+        return binding.spec.federation_name
+    return annotations.get(words.FEDERATION) or words.DEFAULT_FEDERATION
+
+
+def opted_out(pod: Pod) -> SkipReason | None:
+    """Return why `pod` itself asks to be left alone, if it does."""
+    if pod.labels.get(words.INJECT) == words.FALSE:
+        return SkipReason.POD_OPTED_OUT
+    if words.MIRROR_POD in pod.annotations:
+        return SkipReason.MIRROR_POD
+    return None
+
+
+def resolve(sources: Sources, pod_annotations: Mapping[str, Any] = NO_ANNOTATIONS) -> Values | Skip:
+    """Decide whether Pods of the ServiceAccount are injected, and with which values.
+
+    For each value the first explicit source wins: Pod annotation, binding, ServiceAccount
+    annotation, federation, built-in.
+    """
+    if skip := _unwanted(sources):
+        return skip
+    name = federation_name(sources.annotations, sources.binding)
+    account = f"ServiceAccount {sources.namespace}/{sources.service_account}"
+    federation = sources.federation
+    if federation is None:
+        return Skip(
+            SkipReason.FEDERATION_NOT_FOUND,
+            (f"{account}: StorageFederation {name!r} does not exist; no credentials injected",),
+        )
+    issuer = effective_issuer(federation, sources.discovered_issuer)
+    if issuer is None:
+        return Skip(
+            SkipReason.ISSUER_UNKNOWN,
+            (f"{account}: the cluster's issuer is not known yet; no credentials injected",),
+        )
+    try:
+        principal = render_principal(Identity(issuer, sources.namespace, sources.service_account))
+    except ParseError as error:
+        return Skip(SkipReason.IDENTITY_INVALID, (f"{account}: {error}; no credentials injected",))
+    spec = sources.binding.spec if sources.binding else None
+    seconds, warnings = _expiration(sources, pod_annotations)
+    return Values(
+        issuer=issuer,
+        principal=principal,
+        audience=(
+            (spec and spec.audience)
+            or audience_of(sources.annotations)
+            or federation.spec.audience
+            or issuer
+        ),
+        region=(spec and spec.region) or federation.spec.region,
+        token_expiration_seconds=seconds,
+        credentials_uri=credentials_uri(federation),
+        containers=spec.containers if spec else Containers(),
+        aws_config=(
+            render_aws_config(spec.client, federation.spec.endpoints)
+            if spec and spec.client
+            else None
+        ),
+        warnings=warnings,
+    )
+
+
+def effective_issuer(federation: Federation, discovered: Issuer | None) -> Issuer | None:
+    """Return the issuer of `federation`: what it states, else what the API server told."""
+    if federation.spec.issuer_url is None:
+        return discovered
+    try:
+        return parse_issuer(federation.spec.issuer_url)
+    except ParseError:
+        return None
+
+
+def credentials_uri(federation: Federation) -> str:
+    """Return where Pods exchange their token (CoreWeave docs: Credential exchange)."""
+    api = federation.spec.endpoints.api.rstrip("/")
+    return f"{api}/v1/cwobject/temporary-credentials/oidc/{federation.spec.organization_id}"
+
+
+def _unwanted(sources: Sources) -> Skip | None:
+    binding = sources.binding
+    match wish_of(sources.annotations):
+        case Wish.NO_INJECTION:
+            return Skip(SkipReason.ACCOUNT_OPTED_OUT)
+        case Wish.UNINTELLIGIBLE:
+            return Skip(SkipReason.ANNOTATION_INVALID, (unintelligible(sources),))
+        case Wish.NOTHING if binding is None:
+            return Skip(SkipReason.NOT_FEDERATED)
+        case Wish.NOTHING | Wish.INJECTION:
+            disabled = binding and binding.spec.injection is Injection.DISABLED
+            return Skip(SkipReason.INJECTION_DISABLED) if disabled else None
+
+
+def unintelligible(sources: Sources) -> str:
+    """Say what is wrong with an `inject` annotation that is neither "true" nor "false"."""
+    return (
+        f"ServiceAccount {sources.namespace}/{sources.service_account}: annotation {words.INJECT} "
+        f'is {sources.annotations[words.INJECT]!r}; it must be "true" or "false"; not injected'
+    )
+
+
+def _expiration(
+    sources: Sources, pod_annotations: Mapping[str, Any]
+) -> tuple[int, tuple[str, ...]]:
+    """Return the token's lifetime in seconds and what there is to say about bad inputs."""
+    binding, federation = sources.binding, sources.federation
+    warnings: list[str] = []
+    pod = pod_annotations.get(words.TOKEN_EXPIRATION)
+    account = sources.annotations.get(words.TOKEN_EXPIRATION)
+    stated: tuple[tuple[str, object], ...] = (
+        (f"annotation {words.TOKEN_EXPIRATION} of the Pod", pod),
+        (
+            "tokenExpirationSeconds of the binding",
+            binding and binding.spec.token_expiration_seconds,
+        ),
+        (f"annotation {words.TOKEN_EXPIRATION} of the ServiceAccount", account),
+        (
+            "tokenExpirationSeconds of the StorageFederation",
+            federation and federation.spec.token_expiration_seconds,
+        ),
+    )
+    for place, value in stated:
+        text = "" if value is None else str(value).strip()
+        if not text:
+            continue
+        if not _SECONDS.fullmatch(text):
+            warnings.append(f"{place} is {text[:40]!r}, not a number of seconds; ignored")
+            continue
+        seconds = int(text)
+        clamped = min(max(seconds, words.MIN_TOKEN_EXPIRATION), words.MAX_TOKEN_EXPIRATION)
+        if clamped != seconds:
+            warnings.append(f"{place} is {seconds}, outside 600..86400 seconds; {clamped} is used")
+        return clamped, tuple(warnings)
+    return words.DEFAULT_TOKEN_EXPIRATION, tuple(warnings)

@@ -1,0 +1,42 @@
+"""Names of what we own outside the cluster. All stated in one place, because deletion trusts them.
+
+A name is deterministic, at most 63 characters, made of lower-case letters, digits and hyphens,
+starts with this cluster's prefix, and no two bindings share one.
+"""
+
+import hashlib
+import re
+from typing import Final
+
+from caios_federation.core.principal import Issuer
+
+MAX_NAME: Final = 63
+"""CoreWeave states no bound for policy names; that of a DNS label is safe everywhere."""
+_ISSUER_DIGITS: Final = 8
+_TAIL_DIGITS: Final = 8
+
+
+def policy_prefix(issuer: Issuer) -> str:
+    """Return what the names of all policies of this cluster start with.
+
+    >>> policy_prefix(Issuer("https://oidc.example/id/1"))
+    'cks-489943f9-'
+    """
+    return f"cks-{_digest(issuer)[:_ISSUER_DIGITS]}-"
+
+
+def policy_name(issuer: Issuer, namespace: str, name: str) -> str:
+    """Return the name of the policy of the binding `namespace`/`name`.
+
+    `a-b`/`c` and `a`/`b-c` would read the same when joined by hyphens, so every name ends in a
+    digest of the pair; what is too long is cut before it.
+    """
+    tail = "-" + _digest(f"{namespace}/{name}")[:_TAIL_DIGITS]
+    prefix = policy_prefix(issuer)
+    readable = re.sub(r"[^a-z0-9-]", "-", f"{namespace}-{name}")
+    room = MAX_NAME - len(prefix) - len(tail)
+    return prefix + readable[:room].strip("-") + tail
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,245 @@
+"""What is added to a Pod: the second half of a decision, as plain data.
+
+Nothing that a Pod has is changed or removed, and planning for a Pod that was injected already
+plans nothing: API servers call webhooks again when a later one changed the Pod.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain, count
+from typing import Final
+
+from caios_federation.api import vocabulary as words
+from caios_federation.core.injection import Values
+from caios_federation.core.pod import Container, Pod, Raw, normalise
+
+_READS_OWN_CONFIG: Final = words.ENV_ENDPOINTS | {words.ENV_CONFIG_FILE}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where in a Pod the token goes: the vendor's places unless set otherwise."""
+
+    volume_name: str = words.VOLUME_NAME
+    mount_path: str = words.MOUNT_PATH
+    token_file: str = words.TOKEN_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class TokenVolume:
+    """The projected volume that holds the token, and the AWS config file where asked for."""
+
+    name: str
+    audience: str
+    expiration_seconds: int
+    token_file: str
+    with_config: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What one container gets."""
+
+    container: Container
+    env: tuple[tuple[str, str], ...]
+    mount: tuple[str, str] | None
+    """(volume name, path) of a read-only mount, unless it is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a Pod gets."""
+
+    volume: TokenVolume | None = None
+    additions: tuple[Addition, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether the Pod needs nothing."""
+        return not (self.volume or self.additions or self.labels or self.annotations)
+
+
+def plan(pod: Pod, values: Values, place: Placement) -> Plan:
+    """Return what `pod` needs in order to exchange its token for credentials."""
+    warnings = list(values.warnings)
+    selected = _selected(pod, values, warnings)
+    with_config = values.aws_config is not None and any(map(_wants_config, selected))
+    volume = _volume(pod, values, place, with_config=with_config)
+    drafts = [_addition(container, values, place, volume, warnings) for container in selected]
+    additions = tuple(draft for draft in drafts if draft.env or draft.mount)
+    given = frozenset(name for addition in additions for name, _ in addition.env)
+    mounted = any(addition.mount for addition in additions)
+    return Plan(
+        volume=volume if mounted and volume.name not in pod.volumes else None,
+        additions=additions,
+        labels=_missing(pod.labels, _labels(given), warnings, "label"),
+        annotations=_missing(pod.annotations, _annotations(given, values), warnings, "annotation"),
+        warnings=tuple(warnings),
+    )
+
+
+def _selected(pod: Pod, values: Values, warnings: list[str]) -> list[Container]:
+    """Return the containers to serve, less those that Pod or binding leave out."""
+    skip = _names(pod.annotations.get(words.SKIP_CONTAINERS))
+    names = {container.name for container in pod.containers}
+    warnings.extend(
+        f"annotation {words.SKIP_CONTAINERS} names {name!r}, which is no container of the Pod"
+        for name in sorted(skip - names)
+    )
+    only, except_ = values.containers.only, values.containers.except_
+    return [
+        container
+        for container in pod.containers
+        if container.name not in skip
+        and container.name not in except_
+        and (not only or container.name in only)
+    ]
+
+
+def _names(text: Raw) -> frozenset[str]:
+    names = text.split(",") if isinstance(text, str) else ()
+    return frozenset(stripped for name in names if (stripped := name.strip()))
+
+
+def _wants_credentials(container: Container) -> bool:
+    return not any(name.startswith(words.ENV_CONTAINER_PREFIX) for name in container.env)
+
+
+def _wants_config(container: Container) -> bool:
+    return _READS_OWN_CONFIG.isdisjoint(container.env)
+
+
+def _volume(pod: Pod, values: Values, place: Placement, *, with_config: bool) -> TokenVolume:
+    """Return the volume to use: ours where the Pod has it, else one of the next free name."""
+    candidates = chain((place.volume_name,), (f"{place.volume_name}-{n}" for n in count(2)))
+    for name in candidates:
+        volume = TokenVolume(
+            name=name,
+            audience=values.audience,
+            expiration_seconds=values.token_expiration_seconds,
+            token_file=place.token_file,
+            with_config=with_config,
+        )
+        if name not in pod.volumes or _is(volume, pod.volumes[name]):
+            return volume
+    raise AssertionError("unreachable: names do not run out")
+
+
+def _is(volume: TokenVolume, raw: Mapping[str, Raw]) -> bool:
+    """Tell whether `raw` projects what `volume` does, whatever defaults were filled in.
+
+    Never judged by its name alone: a volume of our name may be anything.
+    """
+    projected = raw.get("projected")
+    sources = projected.get("sources") if isinstance(projected, dict) else None
+    if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
+        return False
+    tokens = [
+        source["serviceAccountToken"] for source in sources if "serviceAccountToken" in source
+    ]
+    config = any(_shows_config(source.get("downwardAPI")) for source in sources)
+    token = {
+        "audience": volume.audience,
+        "expirationSeconds": volume.expiration_seconds,
+        "path": volume.token_file,
+    }
+    return tokens == [token] and len(sources) == 1 + config and (config or not volume.with_config)
+
+
+def _shows_config(downward: Raw) -> bool:
+    items = downward.get("items") if isinstance(downward, dict) else None
+    match items:
+        case [{"path": words.AWS_CONFIG_FILE, "fieldRef": {"fieldPath": str(path)}}]:
+            return path == config_field_path()
+    return False
+
+
+def config_field_path() -> str:
+    """Return the field that the downward API shows as the AWS config file."""
+    return f"metadata.annotations['{words.AWS_CONFIG}']"
+
+
+def _addition(
+    container: Container,
+    values: Values,
+    place: Placement,
+    volume: TokenVolume,
+    warnings: list[str],
+) -> Addition:
+    """Return what `container` gets: credentials, region and config file, each only if absent."""
+    env: list[tuple[str, str]] = []
+    credentials = _wants_credentials(container)
+    config = values.aws_config is not None and _wants_config(container)
+    mount = None
+    if credentials or config:
+        path = normalise(place.mount_path)
+        if (volume.name, path) not in container.mounts:
+            if conflict := _conflict(container, path):
+                warnings.append(f"container {container.name!r} left out: {conflict}")
+                return Addition(container, (), None)
+            mount = volume.name, place.mount_path
+    if credentials:
+        env.append((words.ENV_CREDENTIALS_URI, values.credentials_uri))
+        env.append((words.ENV_TOKEN_FILE, f"{place.mount_path}/{place.token_file}"))
+        warnings.extend(_outranked(container))
+    elif container.env.get(words.ENV_CREDENTIALS_URI) != values.credentials_uri:
+        warnings.append(
+            f"container {container.name!r} has {words.ENV_CONTAINER_PREFIX}* variables of its own; "
+            "its credentials are left alone"
+        )
+    if words.ENV_REGION not in container.env and words.ENV_DEFAULT_REGION not in container.env:
+        env.append((words.ENV_REGION, values.region))
+        env.append((words.ENV_DEFAULT_REGION, values.region))
+    if config:
+        env.append((words.ENV_CONFIG_FILE, f"{place.mount_path}/{words.AWS_CONFIG_FILE}"))
+    return Addition(container, tuple(env), mount)
+
+
+def _conflict(container: Container, path: str) -> str | None:
+    """Say what is mounted at `path`, above or below it.
+
+    A mount above may be read-only, and ours is: the container runtime could then not make the
+    inner mount's directory, and the container would not start.
+    """
+    for volume, other in container.mounts:
+        inner, outer = f"{path}/", f"{other.rstrip('/')}/"
+        if inner.startswith(outer) or outer.startswith(inner):
+            return f"its volume {volume!r} is mounted at {other}, where the token would be ({path})"
+    return None
+
+
+def _outranked(container: Container) -> list[str]:
+    names = ", ".join(sorted(words.ENV_OUTRANKING.intersection(container.env)))
+    warning = (
+        f"container {container.name!r} sets {names}: "
+        "SDKs prefer that to the injected credentials; remove it"
+    )
+    return [warning] if names else []
+
+
+def _labels(given: frozenset[str]) -> Mapping[str, str]:
+    return {words.FEDERATED: words.TRUE} if words.ENV_CREDENTIALS_URI in given else {}
+
+
+def _annotations(given: frozenset[str], values: Values) -> Mapping[str, str]:
+    marks: dict[str, str] = {}
+    if words.ENV_CREDENTIALS_URI in given:
+        marks[words.PRINCIPAL] = values.principal
+    if words.ENV_CONFIG_FILE in given and values.aws_config is not None:
+        marks[words.AWS_CONFIG] = values.aws_config
+    return marks
+
+
+def _missing(
+    present: Mapping[str, Raw], marks: Mapping[str, str], warnings: list[str], what: str
+) -> Mapping[str, str]:
+    """Return the `marks` that are not `present`, with a warning for those of another value."""
+    warnings.extend(
+        f"{what} {key} of the Pod is kept as it is"
+        for key, text in marks.items()
+        if key in present and present[key] != text
+    )
+    return {key: text for key, text in marks.items() if key not in present}
