@@ -1,0 +1,38 @@
+"""A real API server that serves the CRDs, once per session."""
+
+from collections.abc import Iterator
+
+import pytest
+from caios_testbed.cluster.controlplane import ControlPlane
+from kubernetes.config import new_client_from_config
+
+from contract.examples import CRDS, Document, documents
+from contract.server import Server, wait_until
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Yield the API server, with the CRDs established."""
+    directory = tmp_path_factory.mktemp("plane")
+    cache = tmp_path_factory.mktemp("cache")
+    with ControlPlane.start(directory) as plane:
+        client = new_client_from_config(  # type: ignore[no-untyped-call]
+            config_file=str(plane.kubeconfig)
+        )
+        with client:
+            server = Server.connect(client, plane.kubectl, plane.kubeconfig, cache)
+            crds = [crd for path in CRDS for crd in documents(path)]
+            for crd in crds:
+                server.apply(crd)
+            wait_until(lambda: _established(server, crds), "the CRDs to be established")
+            yield server
+
+
+def _established(server: Server, crds: list[Document]) -> bool | None:
+    held = [
+        condition["status"] == "True"
+        for crd in crds
+        for condition in server.get(crd).get("status", {}).get("conditions", [])
+        if condition["type"] == "Established"
+    ]
+    return True if len(held) == len(crds) and all(held) else None
