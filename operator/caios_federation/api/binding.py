@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from caios_federation.api.objects import Json, Meta, Spec, parse_meta
 from caios_federation.api.vocabulary import DEFAULT_FEDERATION
@@ -114,6 +114,13 @@ class Binding:
     status: dict[str, Any]
     ours: bool
     """Made by the controller for an annotated ServiceAccount, and not taken over by a user."""
+    invalid: str | None = None
+    """Why the spec could not be read. It then claims nothing."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether the binding can have its ServiceAccount."""
+        return self.invalid is None and not self.meta.deleting
 
     @property
     def seniority(self) -> tuple[str, str]:
@@ -124,11 +131,22 @@ class Binding:
 def parse_binding(body: Json, *, ours: bool) -> Binding:
     """Read a binding as the API server sent it.
 
-    Raises pydantic.ValidationError for one that does not fit this version's schema.
+    One that does not fit this version's schema (it may be older or newer than the CRD that
+    validated it) is kept, marked invalid, so that its status can say so.
     """
+    raw = body.get("spec") or {}
+    invalid = None
+    try:
+        spec = BindingSpec.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        invalid = f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        account = raw.get("serviceAccountName")
+        spec = BindingSpec(service_account_name=account if isinstance(account, str) else "")
     return Binding(
         meta=parse_meta(body),
-        spec=BindingSpec.model_validate(body.get("spec") or {}),
+        spec=spec,
         status=dict(body.get("status") or {}),
         ours=ours,
+        invalid=invalid,
     )

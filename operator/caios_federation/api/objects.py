@@ -33,6 +33,8 @@ class Meta:
     created: str
     """RFC 3339; orders bindings of one ServiceAccount."""
     deleting: bool
+    version: int = 0
+    """The resourceVersion. Kubernetes states that they are comparable as numbers (KEP-5504)."""
 
     @property
     def key(self) -> str:
@@ -50,4 +52,11 @@ def parse_meta(body: Json) -> Meta:
         generation=meta.get("generation") or 0,
         created=meta.get("creationTimestamp") or "",
         deleting=bool(meta.get("deletionTimestamp")),
+        version=version_of(body),
     )
+
+
+def version_of(body: Json) -> int:
+    """Return the resourceVersion as a number, 0 where it is none."""
+    text = str((body.get("metadata") or {}).get("resourceVersion") or "")
+    return int(text) if text.isascii() and text.isdigit() else 0

@@ -83,13 +83,18 @@ def opted_out(pod: Pod) -> SkipReason | None:
 
 
 def resolve(sources: Sources, pod_annotations: Mapping[str, Any] = NO_ANNOTATIONS) -> Values | Skip:
-    """Decide whether Pods of the ServiceAccount are injected, and with which values.
+    """Decide whether Pods of the ServiceAccount are injected, and with which values."""
+    return _unwanted(sources) or compute_values(sources, pod_annotations)
+
+
+def compute_values(
+    sources: Sources, pod_annotations: Mapping[str, Any] = NO_ANNOTATIONS
+) -> Values | Skip:
+    """Return the values for the ServiceAccount, whether or not its Pods are to be injected.
 
     For each value the first explicit source wins: Pod annotation, binding, ServiceAccount
     annotation, federation, built-in.
     """
-    if skip := _unwanted(sources):
-        return skip
     name = federation_name(sources.annotations, sources.binding)
     account = f"ServiceAccount {sources.namespace}/{sources.service_account}"
     federation = sources.federation
@@ -170,6 +175,34 @@ def unintelligible(sources: Sources) -> str:
     )
 
 
+def annotation_problems(sources: Sources) -> list[str]:
+    """Say what is wrong with the annotations of a ServiceAccount, one sentence each."""
+    problems = []
+    if wish_of(sources.annotations) is Wish.UNINTELLIGIBLE:
+        problems.append(unintelligible(sources))
+    seconds = sources.annotations.get(words.TOKEN_EXPIRATION)
+    place = f"annotation {words.TOKEN_EXPIRATION} of the ServiceAccount"
+    _, problem = parse_expiration(place, seconds)
+    return [*problems, problem] if problem else problems
+
+
+def parse_expiration(place: str, value: object) -> tuple[int | None, str | None]:
+    """Return what `value` says, clamped to what is allowed, and what is wrong with it.
+
+    None where it says nothing: then the next source is asked.
+    """
+    text = "" if value is None else str(value).strip()
+    if not text:
+        return None, None
+    if not _SECONDS.fullmatch(text):
+        return None, f"{place} is {text[:40]!r}, not a number of seconds; ignored"
+    seconds = int(text)
+    clamped = min(max(seconds, words.MIN_TOKEN_EXPIRATION), words.MAX_TOKEN_EXPIRATION)
+    if clamped != seconds:
+        return clamped, f"{place} is {seconds}, outside 600..86400 seconds; {clamped} is used"
+    return clamped, None
+
+
 def _expiration(
     sources: Sources, pod_annotations: Mapping[str, Any]
 ) -> tuple[int, tuple[str, ...]]:
@@ -191,15 +224,8 @@ def _expiration(
         ),
     )
     for place, value in stated:
-        text = "" if value is None else str(value).strip()
-        if not text:
-            continue
-        if not _SECONDS.fullmatch(text):
-            warnings.append(f"{place} is {text[:40]!r}, not a number of seconds; ignored")
-            continue
-        seconds = int(text)
-        clamped = min(max(seconds, words.MIN_TOKEN_EXPIRATION), words.MAX_TOKEN_EXPIRATION)
-        if clamped != seconds:
-            warnings.append(f"{place} is {seconds}, outside 600..86400 seconds; {clamped} is used")
-        return clamped, tuple(warnings)
+        seconds, problem = parse_expiration(place, value)
+        warnings += [problem] if problem else []
+        if seconds is not None:
+            return seconds, tuple(warnings)
     return words.DEFAULT_TOKEN_EXPIRATION, tuple(warnings)

@@ -1,0 +1,221 @@
+"""The HTTPS front of admission, on Kopf's public admission-server protocol.
+
+Kopf's own server answers before caches are full, closes its port to rotate certificates, turns
+exceptions into denials and knows neither readiness nor drain (docs/concepts/admission.md). This one
+
+- listens once the caches are synced, and serves `POST /mutate-pods`, `GET /readyz`, nothing else;
+- answers at once for Pods whose ServiceAccount is known and not federated;
+- passes the others through Kopf's dispatch to the mutation handler, with a review reduced to what
+  Kopf reads, and renders the handler's operations itself, so that nothing is copied or compared;
+- never denies: what goes wrong on our side is HTTP 500, and the failurePolicy decides;
+- on termination turns `/readyz` to 503, serves on while endpoints forget it, then drains.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+import kopf
+from aiohttp import web
+
+from caios_federation.admission.certificate import ServingCertificate
+from caios_federation.admission.decide import Decider, Decision
+from caios_federation.admission.review import (
+    BadReviewError,
+    Request,
+    parse_review,
+    render_answer,
+)
+from caios_federation.api.vocabulary import MUTATE_PATH, READY_PATH
+from caios_federation.observe.logging import logger
+from caios_federation.settings import AdmissionSettings
+
+HANDLER_ID: Final = "mutate-pods"
+"""Kopf's id of the mutation handler; a test holds it to `handlers.py`."""
+
+log = logger("admission")
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way through Kopf: the handler reads it and leaves its decision."""
+
+    request: Request
+    decision: Decision | None = None
+
+
+_exchange: ContextVar[Exchange] = ContextVar("exchange")
+
+
+def current_exchange() -> Exchange:
+    """Return the request that the calling handler is asked about."""
+    return _exchange.get()
+
+
+class AdmissionServer:
+    """Serves admission requests; given to Kopf as `settings.admission.server`."""
+
+    def __init__(
+        self,
+        settings: AdmissionSettings,
+        certificate: ServingCertificate,
+        decider: Decider,
+        synced: asyncio.Event,
+    ) -> None:
+        self._settings = settings
+        self._certificate = certificate
+        self._decider = decider
+        self._synced = synced
+        self._draining = False
+        self.listening = asyncio.Event()
+        """Set while the port is open."""
+
+    async def __call__(self, dispatch: kopf.WebhookFn) -> AsyncIterator[kopf.WebhookClientConfig]:
+        """Serve until cancelled: Kopf's protocol asks for an iterator of client configurations.
+
+        The one that is yielded is unused, because Kopf does not manage the webhook configuration.
+        """
+        await self._synced.wait()
+        await self._first_certificate()
+        runner = web.AppRunner(
+            self._application(dispatch),
+            handle_signals=False,
+            access_log=None,
+            shutdown_timeout=self._settings.drain_seconds,
+        )
+        await runner.setup()
+        site = web.TCPSite(
+            runner,
+            self._settings.host,
+            self._settings.port,
+            ssl_context=self._certificate.front,
+            reuse_port=True,
+        )
+        try:
+            await site.start()
+            self.listening.set()
+            log.info("admission serving", port=self._settings.port)
+            yield {"url": f"https://{self._settings.host}:{self._settings.port}{MUTATE_PATH}"}
+            while True:
+                await asyncio.sleep(self._settings.tls_poll_seconds)
+                self._refresh_certificate()
+        finally:
+            await self._retire(runner)
+
+    async def _retire(self, runner: web.AppRunner) -> None:
+        self._draining = True
+        log.info("admission draining", lameDuckSeconds=self._settings.lame_duck_seconds)
+        await asyncio.sleep(self._settings.lame_duck_seconds)
+        await runner.cleanup()
+        self.listening.clear()
+        log.info("admission stopped")
+
+    async def _first_certificate(self) -> None:
+        """Wait until there is a pair that can serve."""
+        while not self._refresh_certificate():  # noqa: ASYNC110  # files give no event
+            await asyncio.sleep(self._settings.tls_poll_seconds)
+
+    def _refresh_certificate(self) -> bool:
+        try:
+            changed = self._certificate.refresh()
+        except OSError as error:
+            log.warning("certificate not loaded", err=f"{type(error).__name__}: {error}")
+            return False
+        if changed:
+            log.info("certificate loaded")
+        return changed
+
+    def _application(self, dispatch: kopf.WebhookFn) -> web.Application:
+        async def mutate(request: web.Request) -> web.Response:
+            return await self._mutate(request, dispatch)
+
+        app = web.Application(client_max_size=self._settings.body_limit_bytes)
+        app.add_routes([web.post(MUTATE_PATH, mutate), web.get(READY_PATH, self._ready)])
+        return app
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        return web.Response(status=503 if self._draining else 200)
+
+    async def _mutate(self, http: web.Request, dispatch: kopf.WebhookFn) -> web.Response:
+        if http.content_type != "application/json":
+            return _refusal(415, "Content-Type: must be application/json")
+        try:
+            review = parse_review(await http.read())
+        except web.HTTPRequestEntityTooLarge:
+            limit = self._settings.body_limit_bytes
+            log.warning("admission refused", err="body over the limit", limitBytes=limit)
+            return _refusal(413, f"body: longer than {limit} bytes")
+        except BadReviewError as error:
+            log.warning("admission refused", err=str(error))
+            return _refusal(400, str(error))
+        if not review.creates_pod or self._decider.certainly_unaffected(
+            review.namespace, review.pod
+        ):
+            return _answer(review, None)
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._settings.deadline_seconds):
+                decision = await self._dispatch(review, dispatch)
+        except Exception as error:  # noqa: BLE001  # the edge of a request: failurePolicy decides
+            _log(review, started, outcome="failed", err=f"{type(error).__name__}: {error}"[:256])
+            return _refusal(500, "the admission server failed; its log has the reason")
+        _log(
+            review,
+            started,
+            outcome=decision.outcome,
+            reason=decision.skipped,
+            serviceAccount=decision.service_account,
+            principal=decision.principal,
+        )
+        return _answer(review, decision)
+
+    async def _dispatch(self, review: Request, dispatch: kopf.WebhookFn) -> Decision:
+        """Let Kopf run the handler; return the decision it left."""
+        exchange = Exchange(review)
+        _exchange.set(exchange)
+        answer = await dispatch(_slim(review), webhook=HANDLER_ID)
+        if exchange.decision is None:
+            status = answer["response"].get("status") or {}
+            raise RuntimeError(status.get("message") or "the handler left no decision")
+        return exchange.decision
+
+
+def _slim(review: Request) -> Any:  # noqa: ANN401  # Kopf asks for more than it reads
+    """Return all that Kopf reads of a review; the handler reads the Pod from the exchange."""
+    return {
+        "apiVersion": review.api_version,
+        "kind": "AdmissionReview",
+        "request": {
+            "uid": review.uid,
+            "operation": review.operation,
+            "resource": review.resource,
+            "subResource": None,
+            "dryRun": review.dry_run,
+            "userInfo": {},
+            "object": {"metadata": {"namespace": review.namespace, "name": review.pod_name}},
+        },
+    }
+
+
+def _answer(review: Request, decision: Decision | None) -> web.Response:
+    return web.Response(body=render_answer(review, decision), content_type="application/json")
+
+
+def _refusal(status: int, message: str) -> web.Response:
+    """Return a failure of the call, never a denial of the Pod."""
+    return web.Response(status=status, text=f"{message}\n")
+
+
+def _log(review: Request, started: float, **facts: Any) -> None:  # noqa: ANN401  # log values
+    log.info(
+        "pod admitted",
+        requestUID=review.uid,
+        namespace=review.namespace,
+        pod=review.pod_name,
+        dryRun=review.dry_run,
+        durationSeconds=round(time.perf_counter() - started, 6),
+        **{key: fact for key, fact in facts.items() if fact},
+    )

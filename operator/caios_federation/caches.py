@@ -1,0 +1,278 @@
+"""What the process knows of the cluster: plain dictionaries, fed by watches, kept true by audits.
+
+Never `@kopf.index`: it is quadratic at start, and an object whose deletion fell into a gap of the
+watch stays in it for ever. Here a ghost would be a security defect: a new ServiceAccount of an old
+name would inherit its identity. So a consistent LIST is taken at start and on a period, and what
+is not in it goes.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from caios_federation.api.binding import Binding, parse_binding
+from caios_federation.api.federation import Federation, parse_federation
+from caios_federation.api.objects import Json, version_of
+from caios_federation.clients import errors
+from caios_federation.clients.kubernetes import (
+    BINDING,
+    FEDERATION,
+    SERVICE_ACCOUNT,
+    Kind,
+    KubernetesClient,
+)
+from caios_federation.core.account import NO_ANNOTATIONS, Annotations, relevant
+from caios_federation.core.injection import Sources, federation_name
+from caios_federation.core.ownership import is_ours
+from caios_federation.core.principal import Issuer
+from caios_federation.observe.logging import logger
+from caios_federation.settings import CacheSettings
+
+T = TypeVar("T")
+_SECOND_AUDIT_SECONDS = 15.0
+log = logger("caches")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A ServiceAccount, reduced to what we read of it."""
+
+    uid: str
+    annotations: Annotations
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What was known of an object, and what is now."""
+
+    kind: Kind | None
+    """None: the cluster's issuer."""
+    key: str
+    before: Any
+    now: Any
+
+
+PLAIN = Account("", NO_ANNOTATIONS)
+"""Every ServiceAccount without annotations of ours: one object for all of them."""
+
+
+def key_of(namespace: str, name: str) -> str:
+    """Return the key of an object: `namespace/name`, or the name where there is no namespace."""
+    return f"{namespace}/{name}" if namespace else name
+
+
+class ObjectCache(Generic[T]):
+    """All objects of one kind, each reduced; what `reduce` answers None for is left out."""
+
+    def __init__(self, kind: Kind, reduce: Callable[[Json], T | None]) -> None:
+        self.kind = kind
+        self.objects: dict[str, T] = {}
+        self._reduce = reduce
+        self._touched: set[str] = set()
+
+    def observe(self, event: str | None, body: Json) -> Change:
+        """Take in a watch event, or the answer to a write of ours.
+
+        Kopf's workers are per uid, so the deletion of an old object may come after the creation
+        of its successor of the same name: it does not remove the successor. Nor does an event
+        that was under way while we wrote put an older status back.
+        """
+        key = _key(body)
+        self._touched.add(key)
+        before = self.objects.get(key)
+        if before is not None and self._outlives(before, event, body):
+            return Change(self.kind, key, before, before)
+        now = self._store(key, None if event == "DELETED" else self._reduce(body))
+        return Change(self.kind, key, before, now)
+
+    async def audit(self, client: KubernetesClient, *, page_size: int) -> list[Change]:
+        """Compare with a consistent LIST; return what changed, as `observe` does.
+
+        A LIST is never older than an event that was handled before it; keys that are touched
+        meanwhile are left to the watch.
+        """
+        self._touched = set()
+        live: dict[str, T] = {}
+        async for body in client.list_objects(self.kind, page_size=page_size):
+            reduced = self._reduce(body)
+            if reduced is not None:
+                live[_key(body)] = reduced
+        changes: list[Change] = []
+        for key in live.keys() | self.objects.keys():
+            before, now = self.objects.get(key), live.get(key)
+            if key not in self._touched and before != now:
+                self._store(key, now)
+                changes.append(Change(self.kind, key, before, now))
+        return changes
+
+    def _outlives(self, before: T, event: str | None, body: Json) -> bool:
+        """Tell whether what is known stands against an event that comes too late."""
+        raise NotImplementedError
+
+    def _store(self, key: str, entry: T | None) -> T | None:
+        if entry is None:
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = entry
+        return entry
+
+
+def _key(body: Json) -> str:
+    meta = body["metadata"]
+    return key_of(meta.get("namespace") or "", meta["name"])
+
+
+class Accounts(ObjectCache[Account]):
+    """All ServiceAccounts; almost all of them are PLAIN and cost one entry of a dictionary."""
+
+    def __init__(self) -> None:
+        super().__init__(SERVICE_ACCOUNT, _account)
+
+    def _outlives(self, before: Account, event: str | None, body: Json) -> bool:
+        return event == "DELETED" and before.uid not in ("", body["metadata"].get("uid"))
+
+
+def _account(body: Json) -> Account:
+    meta = body["metadata"]
+    annotations = relevant(meta.get("annotations"))
+    return Account(meta.get("uid", ""), annotations) if annotations else PLAIN
+
+
+class Federations(ObjectCache[Federation]):
+    """All StorageFederations."""
+
+    def __init__(self) -> None:
+        super().__init__(FEDERATION, _federation)
+
+    def _outlives(self, before: Federation, _event: str | None, body: Json) -> bool:
+        return before.meta.version > version_of(body)
+
+
+def _federation(body: Json) -> Federation | None:
+    try:
+        return parse_federation(body)
+    except ValidationError as error:
+        log.warning(
+            "federation not understood",
+            federation=_key(body),
+            err="; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()),
+        )
+        return None
+
+
+class Bindings(ObjectCache[Binding]):
+    """All bindings, also by the ServiceAccount they name."""
+
+    def __init__(self) -> None:
+        super().__init__(BINDING, lambda body: parse_binding(body, ours=is_ours(body)))
+        self._by_account: dict[str, dict[str, Binding]] = {}
+
+    def naming(self, namespace: str, service_account: str) -> list[Binding]:
+        """Return the bindings that name a ServiceAccount, the oldest first."""
+        found = self._by_account.get(key_of(namespace, service_account))
+        return sorted(found.values(), key=lambda binding: binding.seniority) if found else []
+
+    def holder(self, namespace: str, service_account: str) -> Binding | None:
+        """Return the binding that has a ServiceAccount, if one does.
+
+        A user's binding comes before one that we made, however old that is.
+        """
+        candidates = [b for b in self.naming(namespace, service_account) if b.usable]
+        return min(candidates, key=lambda b: (b.ours, b.seniority), default=None)
+
+    def _outlives(self, before: Binding, _event: str | None, body: Json) -> bool:
+        return before.meta.version > version_of(body)
+
+    def _store(self, key: str, entry: Binding | None) -> Binding | None:
+        if (before := self.objects.get(key)) is not None:
+            account = key_of(before.meta.namespace, before.spec.service_account_name)
+            siblings = self._by_account[account]
+            del siblings[key]
+            if not siblings:
+                del self._by_account[account]
+        if entry is not None:
+            account = key_of(entry.meta.namespace, entry.spec.service_account_name)
+            self._by_account.setdefault(account, {})[key] = entry
+        return super()._store(key, entry)
+
+
+class Caches:
+    """Everything a decision about a Pod needs, in memory."""
+
+    def __init__(self) -> None:
+        self.accounts = Accounts()
+        self.bindings = Bindings()
+        self.federations = Federations()
+        self.issuer: Issuer | None = None
+        self.issuer_problem = "the API server was not asked yet"
+        """Why `issuer` is None."""
+        self.synced = asyncio.Event()
+        """Set once everything was listed: from then on an absent object is known to be absent."""
+
+    def sources(self, namespace: str, service_account: str, account: Account) -> Sources:
+        """Return everything that has a say about the Pods of a ServiceAccount."""
+        binding = self.bindings.holder(namespace, service_account)
+        name = federation_name(account.annotations, binding)
+        return Sources(
+            namespace=namespace,
+            service_account=service_account,
+            annotations=account.annotations,
+            binding=binding,
+            federation=self.federations.objects.get(name),
+            discovered_issuer=self.issuer,
+        )
+
+    async def keep_true(
+        self,
+        client: KubernetesClient,
+        settings: CacheSettings,
+        changed: Callable[[Change], None] = lambda _change: None,
+    ) -> None:
+        """Audit at start and on a period, for ever. Failures keep the caches as they are.
+
+        The second audit comes soon: the first may have seen an object that was deleted before
+        the watch began.
+        """
+        failures = 0
+        while True:
+            delay = settings.audit_period_seconds
+            try:
+                await self.audit(client, settings, changed)
+            except errors.ClientError as error:
+                failures += 1
+                delay = min(0.25 * 2 ** min(failures, 10), delay)
+                log.warning("audit failed", err=str(error), attempt=failures)
+            else:
+                failures = 0
+                delay = delay if self.synced.is_set() else min(_SECOND_AUDIT_SECONDS, delay)
+                self.synced.set()
+            await asyncio.sleep(delay * random.uniform(0.9, 1.1))  # noqa: S311  # jitter
+
+    async def audit(
+        self,
+        client: KubernetesClient,
+        settings: CacheSettings,
+        changed: Callable[[Change], None] = lambda _change: None,
+    ) -> None:
+        """Compare with the API server once. Raises ClientError."""
+        await self._discover(client, changed)
+        caches: tuple[ObjectCache[Any], ...] = (self.federations, self.bindings, self.accounts)
+        for cache in caches:
+            for change in await cache.audit(client, page_size=settings.page_size):
+                changed(change)
+
+    async def _discover(self, client: KubernetesClient, changed: Callable[[Change], None]) -> None:
+        """Ask for the issuer; a failure is told, since a federation may state its issuer."""
+        before = self.issuer
+        try:
+            self.issuer = await client.discover_issuer()
+        except errors.Terminal as error:
+            self.issuer_problem = str(error)
+            log.warning("issuer not discovered", err=str(error))
+        if self.issuer != before:
+            log.info("issuer discovered", issuer=self.issuer)
+            changed(Change(None, "", before, self.issuer))

@@ -1,0 +1,23 @@
+"""`caios-federation`, also `kubectl caios`: the operator's process, and what is decided offline.
+
+Data goes to standard output, talk to standard error. Exit codes: 0 fine, 1 a finding, 2 usage.
+"""
+
+import click
+
+from caios_federation.cli.inject import inject
+from caios_federation.cli.policy import policy
+from caios_federation.cli.principal import principal
+from caios_federation.cli.run import run
+
+
+@click.group()
+@click.version_option(package_name="caios-federation-operator")
+def main() -> None:
+    """Federate Kubernetes workloads with CoreWeave AI Object Storage."""
+
+
+main.add_command(run)
+main.add_command(principal)
+main.add_command(policy)
+main.add_command(inject)

@@ -1,0 +1,34 @@
+"""`caios-federation run`: the operator's process."""
+
+import asyncio
+
+import click
+import uvloop
+from pydantic import ValidationError
+
+from caios_federation.settings import Role, Settings
+
+
+@click.command()
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role]),
+    help="What this process does; CAIOS_ROLE when not given.",
+)
+def run(role: str | None) -> None:
+    """Run the operator. Settings come from CAIOS_* variables (docs/reference/settings.md)."""
+    try:
+        settings = Settings(role=Role(role)) if role else Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "CAIOS_" + "__".join(map(str, problem["loc"])).upper()
+            click.echo(f"{name.rstrip('_')}: {problem['msg']}", err=True)
+        raise SystemExit(2) from None
+    # Kopf and the Kubernetes client are imported here alone, so that the other verbs start fast.
+    from caios_federation.handlers import registry_for  # noqa: PLC0415
+    from caios_federation.observe.logging import configure  # noqa: PLC0415
+    from caios_federation.runtime import operate  # noqa: PLC0415
+
+    configure(settings.log)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(operate(settings, registry_for(settings.role)))

@@ -1,0 +1,48 @@
+"""What clients raise.
+
+ClientError                 message safe to show: no token, no body but known fields
+├── Retryable               the queue tries again
+│   ├── Unavailable         no connection, time-out, 5xx, 429
+│   ├── WriteConflict       somebody else wrote first
+│   └── Expired             a paged LIST went on for too long
+└── Terminal                a person must act
+    ├── NotFound            no such object
+    ├── PermissionDenied    401, 403
+    └── Rejected            the request does not pass the other side's checks
+"""
+
+
+class ClientError(Exception):
+    """Another system did not do what it was asked to."""
+
+
+class Retryable(ClientError):
+    """Trying again may help."""
+
+
+class Unavailable(Retryable):
+    """The other system did not answer, or answered that it cannot."""
+
+
+class WriteConflict(Retryable):
+    """Somebody else wrote first."""
+
+
+class Expired(Retryable):
+    """The continuation of a LIST is too old; it has to start again."""
+
+
+class Terminal(ClientError):
+    """Trying again does not help until a person changes something."""
+
+
+class NotFound(Terminal):
+    """There is no such object."""
+
+
+class PermissionDenied(Terminal):
+    """We are not allowed to."""
+
+
+class Rejected(Terminal):
+    """The request was refused for what it says."""

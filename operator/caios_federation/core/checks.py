@@ -1,0 +1,160 @@
+"""What is wrong with a binding or a federation: ordered chains of named checks.
+
+A chain is read from the top; the first check that finds something decides. The order is the
+specification.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from caios_federation.api import vocabulary as words
+from caios_federation.api.binding import Binding
+from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
+from caios_federation.api.federation import Federation
+from caios_federation.core.account import Annotations, Wish, wish_of
+from caios_federation.core.errors import ParseError
+from caios_federation.core.injection import effective_issuer
+from caios_federation.core.principal import Issuer, parse_issuer
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedBinding:
+    """Everything that is known about a binding, at one moment."""
+
+    binding: Binding
+    holder: Binding | None
+    """The binding that has the ServiceAccount; not necessarily this one."""
+    annotations: Annotations | None
+    """Those of the ServiceAccount; None where there is no ServiceAccount."""
+    federation: Federation | None
+    discovered_issuer: Issuer | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedFederation:
+    """Everything that is known about a federation, at one moment."""
+
+    federation: Federation
+    discovered_issuer: Issuer | None
+    discovery_problem: str
+    bindings_total: int
+    bindings_ready: int
+
+
+BindingCheck = Callable[[ObservedBinding], Finding | None]
+
+
+def spec_understood(seen: ObservedBinding) -> Finding | None:
+    """Find a spec that this version cannot read."""
+    if seen.binding.invalid is None:
+        return None
+    return Finding(Status.FALSE, Reason.INVALID_SPEC, seen.binding.invalid)
+
+
+def federation_exists(seen: ObservedBinding) -> Finding | None:
+    """Find a spec.federationName that names nothing."""
+    if seen.federation is not None:
+        return None
+    name = seen.binding.spec.federation_name
+    return Finding(
+        Status.FALSE,
+        Reason.FEDERATION_NOT_FOUND,
+        f"spec.federationName: StorageFederation {name!r} does not exist; "
+        "create it, or create a binding that names another",
+    )
+
+
+def no_other_holder(seen: ObservedBinding) -> Finding | None:
+    """Find another binding that has the ServiceAccount already."""
+    mine, holder = seen.binding.meta, seen.holder
+    if holder is None or holder.meta.uid == mine.uid:
+        return None
+    account = seen.binding.spec.service_account_name
+    return Finding(
+        Status.FALSE,
+        Reason.CONFLICT,
+        f"spec.serviceAccountName: ServiceAccount {account!r} is bound by the older "
+        f"FederatedStorageBinding {holder.meta.name!r}; delete one of the two",
+    )
+
+
+def issuer_known(seen: ObservedBinding) -> Finding | None:
+    """Find that no principal can be told yet. The federation's own status says why."""
+    if (
+        seen.federation is None
+        or effective_issuer(seen.federation, seen.discovered_issuer) is not None
+    ):
+        return None
+    return Finding(
+        Status.UNKNOWN,
+        Reason.PENDING,
+        f"The issuer of StorageFederation {seen.federation.meta.name!r} is not known yet; "
+        "its condition IssuerDiscovered says why",
+    )
+
+
+ACCEPTED: Final[tuple[BindingCheck, ...]] = (
+    spec_understood,  # what cannot be read cannot be judged
+    federation_exists,  # nothing else can be judged without it
+    no_other_holder,  # one ServiceAccount, one binding; the message names the winner
+    issuer_known,  # without an issuer there is no principal
+)
+
+
+def judge_binding(seen: ObservedBinding) -> Mapping[ConditionType, Finding]:
+    """Return what is to be said of each condition of a binding."""
+    accepted = Finding(Status.TRUE, Reason.ACCEPTED, "The binding is valid and in force.")
+    return {
+        ConditionType.ACCEPTED: _first(ACCEPTED, seen) or accepted,
+        ConditionType.SERVICE_ACCOUNT_FOUND: service_account_found(seen),
+    }
+
+
+def service_account_found(seen: ObservedBinding) -> Finding:
+    """Tell whether the ServiceAccount exists, and whether it keeps its Pods from injection."""
+    name, namespace = seen.binding.spec.service_account_name, seen.binding.meta.namespace
+    if seen.annotations is None:
+        return Finding(
+            Status.FALSE,
+            Reason.NOT_FOUND,
+            f"spec.serviceAccountName: ServiceAccount {name!r} does not exist in namespace "
+            f"{namespace!r}; create it",
+        )
+    message = f"ServiceAccount {name!r} exists."
+    if wish_of(seen.annotations) in {Wish.NO_INJECTION, Wish.UNINTELLIGIBLE}:
+        message = (
+            f"ServiceAccount {name!r} exists, but its annotation {words.INJECT} is "
+            f"{seen.annotations[words.INJECT]!r}, so its Pods are not injected."
+        )
+    return Finding(Status.TRUE, Reason.FOUND, message)
+
+
+def judge_federation(seen: ObservedFederation) -> Mapping[ConditionType, Finding]:
+    """Return what is to be said of each condition of a federation."""
+    return {ConditionType.ISSUER_DISCOVERED: issuer_discovered(seen)}
+
+
+def issuer_discovered(seen: ObservedFederation) -> Finding:
+    """Tell whether there is an issuer, and where it comes from."""
+    stated = seen.federation.spec.issuer_url
+    if stated is not None:
+        try:
+            return Finding(
+                Status.TRUE, Reason.CONFIGURED, f"spec.issuerURL says {parse_issuer(stated)}."
+            )
+        except ParseError as error:
+            return Finding(Status.FALSE, Reason.DISCOVERY_FAILED, f"spec.issuerURL: {error}")
+    if seen.discovered_issuer is not None:
+        return Finding(
+            Status.TRUE, Reason.DISCOVERED, f"The API server's issuer is {seen.discovered_issuer}."
+        )
+    return Finding(
+        Status.FALSE,
+        Reason.DISCOVERY_FAILED,
+        f"{seen.discovery_problem}; set spec.issuerURL to the cluster's OIDC issuer",
+    )
+
+
+def _first(checks: Iterable[BindingCheck], seen: ObservedBinding) -> Finding | None:
+    return next((finding for check in checks if (finding := check(seen))), None)

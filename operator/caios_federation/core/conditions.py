@@ -1,0 +1,57 @@
+"""Conditions: how findings become a status (Kubernetes API conventions)."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from caios_federation.api.conditions import Condition, ConditionType, Finding, Reason, Status
+
+_MESSAGE_LIMIT: Final = 1024
+
+
+def merge_conditions(
+    previous: Iterable[Mapping[str, Any]],
+    findings: Mapping[ConditionType, Finding],
+    *,
+    generation: int,
+    now: str,
+) -> list[Condition]:
+    """Return the conditions that `findings` make, with Ready at the end.
+
+    `lastTransitionTime` is `now` (RFC 3339) only where the status flips or the condition is new.
+    """
+    before = {entry.get("type"): entry for entry in previous}
+    merged = []
+    for kind, finding in {**findings, ConditionType.READY: ready(findings)}.items():
+        old = before.get(kind, {})
+        same = old.get("status") == finding.status and bool(old.get("lastTransitionTime"))
+        merged.append(
+            Condition(
+                type=kind,
+                status=finding.status,
+                reason=finding.reason,
+                message=finding.message[:_MESSAGE_LIMIT],
+                observed_generation=generation,
+                last_transition_time=str(old["lastTransitionTime"]) if same else now,
+            )
+        )
+    return merged
+
+
+def ready(findings: Mapping[ConditionType, Finding]) -> Finding:
+    """Return whether everything holds; otherwise what the first that does not has found."""
+    for finding in findings.values():
+        if finding.status is not Status.TRUE:
+            return finding
+    return Finding(Status.TRUE, Reason.READY, "Everything that is switched on works.")
+
+
+def render_condition(condition: Condition) -> dict[str, Any]:
+    """Return `condition` as the API has it."""
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "observedGeneration": condition.observed_generation,
+        "lastTransitionTime": condition.last_transition_time,
+    }

@@ -1,0 +1,65 @@
+"""Logs: one canonical line per unit of work, a constant message and key/values.
+
+JSON unless standard error is a terminal. Keys are lowerCamelCase; objects as values are
+`namespace/name`. Tokens, keys and whole Pods are never logged.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from caios_federation.settings import LogSettings
+
+
+def logger(name: str) -> Any:  # noqa: ANN401  # structlog's bound loggers are duck-typed
+    """Return the logger of the module or subject `name`."""
+    return structlog.get_logger(component=name)
+
+
+def configure(settings: LogSettings) -> None:
+    """Send our lines and those of the libraries to standard error, in one format."""
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
+        structlog.processors.format_exc_info,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    structlog.configure(
+        processors=[
+            *shared,
+            structlog.processors.EventRenamer("msg") if as_json else _unchanged,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_logger_name,
+                *shared,
+                structlog.processors.EventRenamer("msg") if as_json else _unchanged,
+            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
+    # Two lines an object and request would drown ours (facts: Kopf, settings to set).
+    for name in ("kopf.objects", "aiohttp.access", "kopf._core.engines.admission"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _unchanged(
+    _logger: Any,  # noqa: ANN401  # structlog's protocol
+    _method: str,
+    event: structlog.typing.EventDict,
+) -> structlog.typing.EventDict:
+    return event

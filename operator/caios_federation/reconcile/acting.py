@@ -1,0 +1,39 @@
+"""What every reconciliation acts with: the API, a clock, the posting of events."""
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from caios_federation.caches import Change
+from caios_federation.clients.errors import ClientError
+from caios_federation.clients.kubernetes import EVENT, KubernetesClient
+from caios_federation.observe.events import Episodes, Event, render_event
+from caios_federation.observe.logging import logger
+
+log = logger("controller")
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """The hands of the controller."""
+
+    client: KubernetesClient
+    clock: Callable[[], dt.datetime]
+    wrote: Callable[[Change], None]
+    """Told of each object that our own write changed."""
+    episodes: Episodes = field(default_factory=Episodes)
+
+    def now(self) -> str:
+        """Return the time as a condition has it: RFC 3339, seconds."""
+        return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    async def post(self, uid: str, events: frozenset[Event]) -> None:
+        """Post those of `events`, the current ones of the object `uid`, that are new.
+
+        An event that cannot be posted is logged: it must not keep a status from being written.
+        """
+        for event in self.episodes.begin(uid, events):
+            try:
+                await self.client.create(EVENT, render_event(event, self.clock()))
+            except ClientError as error:
+                log.warning("event not posted", reason=event.reason, err=str(error))

@@ -1,0 +1,61 @@
+"""Bindings: gather what is known, let the core judge, write the status when it differs."""
+
+from caios_federation.api.binding import Binding
+from caios_federation.api.conditions import ConditionType, Reason
+from caios_federation.api.vocabulary import API_VERSION, BINDING_KIND
+from caios_federation.caches import Caches, key_of
+from caios_federation.clients.kubernetes import BINDING
+from caios_federation.core.checks import ObservedBinding, judge_binding
+from caios_federation.core.status import binding_status, same_status
+from caios_federation.observe.events import Event, Subject, conflict, service_account_not_found
+from caios_federation.reconcile.acting import Acting, log
+
+
+async def reconcile_binding(caches: Caches, acting: Acting, namespace: str, name: str) -> None:
+    """Bring the status of a binding up to date. Raises ClientError."""
+    binding = caches.bindings.objects.get(key_of(namespace, name))
+    if binding is None or binding.meta.deleting:
+        return
+    seen = _gather(caches, binding)
+    status = binding_status(seen, now=acting.now())
+    await acting.post(binding.meta.uid, _events(seen))
+    if same_status(status, binding.status):
+        return
+    body = await acting.client.apply_status(
+        BINDING, {"metadata": {"namespace": namespace, "name": name}, "status": status}
+    )
+    acting.wrote(caches.bindings.observe("MODIFIED", body))
+    ready = status["conditions"][-1]
+    log.info(
+        "binding status changed",
+        kind=BINDING_KIND,
+        object=binding.meta.key,
+        ready=ready["status"],
+        reason=ready["reason"],
+    )
+
+
+def _gather(caches: Caches, binding: Binding) -> ObservedBinding:
+    namespace, account_name = binding.meta.namespace, binding.spec.service_account_name
+    account = caches.accounts.objects.get(key_of(namespace, account_name))
+    return ObservedBinding(
+        binding=binding,
+        holder=caches.bindings.holder(namespace, account_name),
+        annotations=None if account is None else account.annotations,
+        federation=caches.federations.objects.get(binding.spec.federation_name),
+        discovered_issuer=caches.issuer,
+    )
+
+
+def _events(seen: ObservedBinding) -> frozenset[Event]:
+    meta = seen.binding.meta
+    subject = Subject(API_VERSION, BINDING_KIND, meta.namespace, meta.name, meta.uid)
+    findings = judge_binding(seen)
+    accepted = findings[ConditionType.ACCEPTED]
+    account = findings[ConditionType.SERVICE_ACCOUNT_FOUND]
+    events = set()
+    if accepted.reason is Reason.CONFLICT:
+        events.add(conflict(subject, accepted.message))
+    if account.reason is Reason.NOT_FOUND:
+        events.add(service_account_not_found(subject, account.message))
+    return frozenset(events)

@@ -1,0 +1,38 @@
+"""Federations: their issuer, and how many bindings they have."""
+
+from caios_federation.api.vocabulary import FEDERATION_KIND
+from caios_federation.caches import Caches
+from caios_federation.clients.kubernetes import FEDERATION
+from caios_federation.core.checks import ObservedFederation
+from caios_federation.core.status import federation_status, is_ready, same_status
+from caios_federation.reconcile.acting import Acting, log
+
+
+async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> None:
+    """Bring the status of a federation up to date. Raises ClientError."""
+    federation = caches.federations.objects.get(name)
+    if federation is None or federation.meta.deleting:
+        return
+    bindings = [b for b in caches.bindings.objects.values() if b.spec.federation_name == name]
+    seen = ObservedFederation(
+        federation=federation,
+        discovered_issuer=caches.issuer,
+        discovery_problem=caches.issuer_problem,
+        bindings_total=len(bindings),
+        bindings_ready=sum(is_ready(binding.status) for binding in bindings),
+    )
+    status = federation_status(seen, now=acting.now())
+    if same_status(status, federation.status):
+        return
+    body = await acting.client.apply_status(
+        FEDERATION, {"metadata": {"name": name}, "status": status}
+    )
+    acting.wrote(caches.federations.observe("MODIFIED", body))
+    ready = status["conditions"][-1]
+    log.info(
+        "federation status changed",
+        kind=FEDERATION_KIND,
+        object=name,
+        ready=ready["status"],
+        reason=ready["reason"],
+    )

@@ -1,0 +1,111 @@
+"""One keyed queue for everything that is reconciled.
+
+A key stands for an object, never for what happened to it. Adding is idempotent; a key is worked on
+by one worker at a time, again when it was added meanwhile, and with growing waits while it fails.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from caios_federation.clients.errors import ClientError
+from caios_federation.observe.logging import logger
+from caios_federation.settings import ReconcileSettings
+
+log = logger("queue")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is to be looked at: an object of a kind."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class Queue:
+    """Keys to reconcile, each by `reconcile`."""
+
+    def __init__(
+        self,
+        reconcile: Callable[[Key], Awaitable[None]],
+        settings: ReconcileSettings,
+        *,
+        jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311  # no secret
+    ) -> None:
+        self._reconcile = reconcile
+        self._settings = settings
+        self._jitter = jitter
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._queued: set[Key] = set()
+        self._active: set[Key] = set()
+        self._again: set[Key] = set()
+        self._failures: dict[Key, int] = {}
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+
+    def add(self, *keys: Key) -> None:
+        """Have each of `keys` looked at as soon as a worker is free."""
+        for key in keys:
+            if timer := self._timers.pop(key, None):
+                timer.cancel()
+            if key in self._active:
+                self._again.add(key)
+            elif key not in self._queued:
+                self._queued.add(key)
+                self._ready.put_nowait(key)
+
+    def backoff_seconds(self, failures: int) -> float:
+        """Return the wait after the `failures`-th failure in a row, before jitter."""
+        doubled = self._settings.first_backoff_seconds * 2.0 ** min(failures - 1, 30)
+        return min(doubled, self._settings.longest_backoff_seconds)
+
+    async def run(self, everything: Callable[[], Iterable[Key]]) -> None:
+        """Work for ever; look at `everything` now and on the resync period."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._settings.workers):
+                    tasks.create_task(self._work())
+                while True:
+                    self.add(*everything())
+                    await asyncio.sleep(self._settings.resync_seconds * self._jitter())
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._ready.get()
+            self._queued.discard(key)
+            self._active.add(key)
+            try:
+                await self._reconcile(key)
+            except ClientError as error:
+                self._retry(key, str(error))
+            except Exception as error:  # noqa: BLE001  # the edge of a queue item
+                self._retry(key, f"{type(error).__name__}: {error}"[:256], exc_info=True)
+            else:
+                self._failures.pop(key, None)
+            finally:
+                self._active.discard(key)
+                if key in self._again:
+                    self._again.discard(key)
+                    self.add(key)
+
+    def _retry(self, key: Key, problem: str, *, exc_info: bool = False) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = self.backoff_seconds(failures) * self._jitter()
+        log.warning(
+            "reconcile failed",
+            kind=key.kind,
+            object=str(key),
+            attempt=failures,
+            retryAfterSeconds=round(delay, 3),
+            err=problem,
+            exc_info=exc_info,
+        )
+        self._timers[key] = asyncio.get_running_loop().call_later(delay, self.add, key)

@@ -1,0 +1,85 @@
+"""Annotated ServiceAccounts: each gets a binding, so that `kubectl get fsb -A` is the inventory."""
+
+from typing import Any
+
+from caios_federation.api import vocabulary as words
+from caios_federation.api.binding import Binding
+from caios_federation.caches import PLAIN, Account, Caches, key_of
+from caios_federation.clients.kubernetes import BINDING, SERVICE_ACCOUNT
+from caios_federation.core.account import Wish, wish_of
+from caios_federation.core.injection import annotation_problems, federation_name
+from caios_federation.observe.events import Event, Subject, annotation_invalid, name_taken
+from caios_federation.reconcile.acting import Acting, log
+
+
+async def reconcile_service_account(
+    caches: Caches, acting: Acting, namespace: str, name: str
+) -> None:
+    """Create, keep or delete the binding of a ServiceAccount. Raises ClientError."""
+    account = caches.accounts.objects.get(key_of(namespace, name), PLAIN)
+    same_name = caches.bindings.objects.get(key_of(namespace, name))
+    wanted = wish_of(account.annotations) is Wish.INJECTION and not _bound_by_user(
+        caches, namespace, name
+    )
+    if account is not PLAIN:
+        taken = wanted and same_name is not None and not same_name.ours
+        await acting.post(account.uid, _events(caches, namespace, name, account, taken=taken))
+    if same_name is None:
+        if wanted:
+            await _create(caches, acting, namespace, name, account)
+    elif same_name.ours and not (wanted and _fits(same_name, account)):
+        await _delete(acting, same_name)
+
+
+def _bound_by_user(caches: Caches, namespace: str, name: str) -> bool:
+    return any(not b.ours and b.usable for b in caches.bindings.naming(namespace, name))
+
+
+def _fits(binding: Binding, account: Account) -> bool:
+    """Tell whether our binding says what the annotations say; its fields cannot be changed."""
+    return binding.spec.federation_name == federation_name(account.annotations, None)
+
+
+async def _create(
+    caches: Caches, acting: Acting, namespace: str, name: str, account: Account
+) -> None:
+    """Create, rather than apply: a user's binding of that name must not be taken over."""
+    body: dict[str, Any] = {
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "labels": {words.MANAGED_BY: words.MANAGER},
+            "ownerReferences": [
+                {
+                    "apiVersion": SERVICE_ACCOUNT.api_version,
+                    "kind": SERVICE_ACCOUNT.kind,
+                    "name": name,
+                    "uid": account.uid,
+                }
+            ],
+        },
+        "spec": {
+            "serviceAccountName": name,
+            "federationName": federation_name(account.annotations, None),
+        },
+    }
+    created = await acting.client.create(BINDING, body)
+    acting.wrote(caches.bindings.observe("ADDED", created))
+    log.info("binding created", kind=words.BINDING_KIND, object=key_of(namespace, name))
+
+
+async def _delete(acting: Acting, binding: Binding) -> None:
+    meta = binding.meta
+    await acting.client.delete(BINDING, meta.namespace, meta.name, uid=meta.uid)
+    log.info("binding deleted", kind=words.BINDING_KIND, object=meta.key)
+
+
+def _events(
+    caches: Caches, namespace: str, name: str, account: Account, *, taken: bool
+) -> frozenset[Event]:
+    subject = Subject(
+        SERVICE_ACCOUNT.api_version, SERVICE_ACCOUNT.kind, namespace, name, account.uid
+    )
+    problems = annotation_problems(caches.sources(namespace, name, account))
+    events = {annotation_invalid(subject, problem) for problem in problems}
+    return frozenset(events | {name_taken(subject)} if taken else events)

@@ -1,0 +1,241 @@
+"""The composition root: from settings to a running process.
+
+`Runtime` owns what the process has once: the connection to the API server, the caches, the queue,
+the admission server. It lives as long as its context; its tasks end with it, and a task that dies
+ends the process, visibly.
+"""
+
+import asyncio
+import datetime as dt
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from caios_federation.admission.certificate import ServingCertificate
+from caios_federation.admission.decide import Decider
+from caios_federation.admission.server import AdmissionServer, current_exchange
+from caios_federation.api import vocabulary as words
+from caios_federation.api.objects import Json
+from caios_federation.caches import Caches, Change, ObjectCache
+from caios_federation.clients import errors
+from caios_federation.clients.kubernetes import (
+    BINDING,
+    FEDERATION,
+    SERVICE_ACCOUNT,
+    KubernetesClient,
+    connect,
+)
+from caios_federation.core.plan import Placement
+from caios_federation.observe.logging import logger
+from caios_federation.reconcile.acting import Acting
+from caios_federation.reconcile.binding import reconcile_binding
+from caios_federation.reconcile.certificates import keep_certificate
+from caios_federation.reconcile.federation import reconcile_federation
+from caios_federation.reconcile.queue import Key, Queue
+from caios_federation.reconcile.service_account import reconcile_service_account
+from caios_federation.reconcile.triggers import WEBHOOK_KEY, affected, everything
+from caios_federation.reconcile.webhook import reconcile_webhook, serving_hosts
+from caios_federation.settings import CertificateProvider, Role, Settings
+
+_CRD_POLL_SECONDS = 2.0
+log = logger("runtime")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What handlers reach: caches to feed, a queue to fill, decisions to ask for."""
+
+    settings: Settings
+    client: KubernetesClient
+    caches: Caches
+    decider: Decider
+    server: AdmissionServer | None
+    """None in the controller role."""
+    queue: Queue | None
+    """None in the webhook role."""
+    stopping: asyncio.Event
+    """Set when Kopf has stopped: what runs in the background ends then."""
+
+    def __copy__(self) -> "Runtime":
+        """Return itself: Kopf copies its memo for every object that it sees."""
+        return self
+
+    def observe(self, cache: ObjectCache[Any], event: str | None, body: Json) -> None:
+        """Take in a watch event, and have looked at what it bears on."""
+        self.changed(cache.observe(event, body))
+
+    def changed(self, change: Change) -> None:
+        """Have looked at what a change bears on, once everything is known."""
+        if self.queue is not None and self.caches.synced.is_set():
+            self.queue.add(*affected(self.caches, change))
+
+    async def answer(self) -> None:
+        """Decide about the Pod of the admission request under way."""
+        exchange = current_exchange()
+        request = exchange.request
+        exchange.decision = await self.decider.decide(request.namespace, request.pod)
+
+
+def runtime_of(memo: object) -> Runtime:
+    """Return the runtime that Kopf was given as its memo."""
+    if not isinstance(memo, Runtime):
+        raise TypeError(f"Kopf's memo is a {type(memo).__name__}, not the Runtime")
+    return memo
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Connect, fill the caches in the background, and act if the role says so."""
+    async with connect() as client, asyncio.TaskGroup() as tasks:
+        await _crds_served(client)
+        caches = Caches()
+        decider = Decider(
+            caches,
+            client,
+            Placement(**settings.pods.model_dump()),
+            live_read_seconds=settings.admission.live_read_seconds,
+        )
+        runtime = Runtime(
+            settings=settings,
+            client=client,
+            caches=caches,
+            decider=decider,
+            server=_admission_server(settings, caches, decider),
+            queue=_queue(settings, caches, client),
+            stopping=asyncio.Event(),
+        )
+        tasks.create_task(_background(runtime))
+        try:
+            yield runtime
+        finally:
+            runtime.stopping.set()
+
+
+async def _background(runtime: Runtime) -> None:
+    """Keep the caches true and, where the role says so, act: until the runtime is stopping."""
+    settings, queue = runtime.settings, runtime.queue
+    async with asyncio.TaskGroup() as tasks:
+        audits = runtime.caches.keep_true(runtime.client, settings.caches, runtime.changed)
+        jobs = [tasks.create_task(audits)]
+        if queue is not None:
+            jobs.append(tasks.create_task(_act(runtime, queue)))
+            if settings.certificates.provider is CertificateProvider.OPERATOR:
+                jobs.append(tasks.create_task(_keep_certificate(settings, queue)))
+        await runtime.stopping.wait()
+        for job in jobs:
+            job.cancel()
+
+
+async def operate(settings: Settings, registry: kopf.OperatorRegistry) -> None:
+    """Run until a signal ends the process."""
+    log.info("starting", role=settings.role)
+    async with open_runtime(settings) as runtime:
+        await kopf.operator(
+            registry=registry,
+            settings=kopf_settings(settings, runtime.server),
+            memo=runtime,
+            clusterwide=True,
+            standalone=True,
+        )
+    log.info("stopped")
+
+
+def kopf_settings(settings: Settings, server: AdmissionServer | None) -> kopf.OperatorSettings:
+    """Return Kopf's settings; each departure from its defaults has its reason."""
+    kopfs = kopf.OperatorSettings()
+    kopfs.admission.server = server
+    kopfs.admission.managed = None  # it fits one replica only; we keep the configuration
+    kopfs.peering.standalone = True  # a paused replica would answer from stale data
+    kopfs.posting.enabled = False  # events are ours
+    kopfs.scanning.disabled = True  # no watch of CRDs and namespaces: fewer rights
+    kopfs.networking.error_backoffs = _Backoffs()  # the default ends the process after 54 s
+    kopfs.networking.request_timeout = 60
+    kopfs.networking.connect_timeout = 5
+    kopfs.watching.connect_timeout = 5
+    kopfs.watching.chunk_size = settings.caches.page_size  # half the memory at start
+    kopfs.queueing.worker_limit = 50
+    kopfs.queueing.idle_timeout = 0.001  # a worker holds its slot that long
+    kopfs.persistence.finalizer = words.KOPF_FINALIZER
+    return kopfs
+
+
+class _Backoffs:
+    """Waits without end: trouble with the API server never takes the process down.
+
+    A class, because Kopf iterates it anew for every request.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        delay = 0.5
+        while True:
+            yield delay * random.uniform(0.8, 1.2)  # noqa: S311  # jitter, no secret
+            delay = min(delay * 2, 30)
+
+
+async def _crds_served(client: KubernetesClient) -> None:
+    """Wait until both CRDs are installed: Kopf would never see kinds that come later."""
+    complained = False
+    while True:
+        try:
+            missing = [k.plural for k in (BINDING, FEDERATION) if not await client.served(k)]
+        except errors.Retryable as error:
+            missing = [str(error)]
+        if not missing:
+            return
+        if not complained:
+            complained = True
+            log.warning("waiting for the CRDs (kubectl apply -f crds/)", missing=missing)
+        await asyncio.sleep(_CRD_POLL_SECONDS)
+
+
+def _admission_server(
+    settings: Settings, caches: Caches, decider: Decider
+) -> AdmissionServer | None:
+    if settings.role is Role.CONTROLLER:
+        return None
+    certificate = ServingCertificate(settings.certificates.directory)
+    return AdmissionServer(settings.admission, certificate, decider, caches.synced)
+
+
+def _queue(settings: Settings, caches: Caches, client: KubernetesClient) -> Queue | None:
+    if settings.role is Role.WEBHOOK:
+        return None
+
+    async def reconcile(key: Key) -> None:
+        match key.kind:
+            case BINDING.kind:
+                await reconcile_binding(caches, acting, key.namespace, key.name)
+            case FEDERATION.kind:
+                await reconcile_federation(caches, acting, key.name)
+            case SERVICE_ACCOUNT.kind:
+                await reconcile_service_account(caches, acting, key.namespace, key.name)
+            case WEBHOOK_KEY.kind:
+                await reconcile_webhook(settings, acting)
+
+    queue = Queue(reconcile, settings.reconcile)
+    acting = Acting(client, _now, wrote=lambda change: queue.add(*affected(caches, change)))
+    return queue
+
+
+async def _act(runtime: Runtime, queue: Queue) -> None:
+    """Reconcile, once everything is known: what is not in the caches is then known to be absent."""
+    await runtime.caches.synced.wait()
+    await queue.run(lambda: everything(runtime.caches))
+
+
+async def _keep_certificate(settings: Settings, queue: Queue) -> None:
+    await keep_certificate(
+        settings.certificates.directory,
+        serving_hosts(settings),
+        dt.timedelta(seconds=settings.certificates.lifetime_seconds),
+        _now,
+        lambda: queue.add(WEBHOOK_KEY),
+    )
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)

@@ -1,0 +1,166 @@
+"""Settings of the process: environment variables `CAIOS_*`, checked once at start.
+
+What an administrator decides about a cluster's federation is not here but in a StorageFederation.
+Nested names are joined by two underscores: `CAIOS_ADMISSION__PORT=9443`.
+"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from caios_federation.api import vocabulary as words
+
+
+class Role(StrEnum):
+    """What a process does. The webhook role reads and serves, the controller acts."""
+
+    WEBHOOK = "webhook"
+    CONTROLLER = "controller"
+    ALL = "all"
+
+
+class FailurePolicy(StrEnum):
+    """What the API server does with a Pod when the webhook cannot be reached."""
+
+    IGNORE = "Ignore"
+    FAIL = "Fail"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class AdmissionSettings(_Group):
+    """How admission requests are served."""
+
+    host: str = "0.0.0.0"
+    """Address to listen on."""
+    port: int = Field(default=9443, ge=1, le=65535)
+    """Port to listen on."""
+    deadline_seconds: float = Field(default=4, gt=0)
+    """Time for one request; must be below the webhook's timeout, so that we answer first."""
+    live_read_seconds: float = Field(default=1, gt=0)
+    """Time for the live read of a ServiceAccount that the cache does not have."""
+    lame_duck_seconds: float = Field(default=5, ge=0)
+    """How long a terminating replica still serves after `/readyz` turned 503. Longer than
+    kube-proxy needs to forget an endpoint."""
+    drain_seconds: float = Field(default=20, ge=0)
+    """How long requests under way may take to end after that."""
+    body_limit_bytes: int = Field(default=16 << 20, gt=0)
+    """Longest request; etcd takes objects of 1.5 MiB, a review holds two and managed fields."""
+    tls_poll_seconds: float = Field(default=5, gt=0)
+    """How often the certificate's files are looked at for a new pair."""
+
+
+class CertificateProvider(StrEnum):
+    """Who makes the serving certificate."""
+
+    OPERATOR = "Operator"
+    EXTERNAL = "External"
+
+
+class CertificateSettings(_Group):
+    """Where the serving certificate comes from."""
+
+    provider: CertificateProvider = CertificateProvider.OPERATOR
+    """Operator: made and renewed in `directory`. External: somebody else keeps the files."""
+    directory: Path = Path("/var/run/caios-federation/tls")
+    """Holds `tls.crt`, `tls.key` and the CA that signed them, `ca.crt`."""
+    lifetime_seconds: int = Field(default=90 * 86400, ge=60)
+    """Life of a serving certificate that we make; renewed at two thirds of it."""
+
+
+class WebhookSettings(_Group):
+    """The MutatingWebhookConfiguration that the controller keeps."""
+
+    url: str | None = None
+    """Where the API server calls a webhook outside the cluster, such as
+    `https://10.0.0.5:9443`. Without it the Service is called."""
+    service_name: str = "caios-federation-webhook"
+    """Service in the operator's namespace."""
+    service_port: int = Field(default=443, ge=1, le=65535)
+    """Port of the Service."""
+    failure_policy: FailurePolicy = FailurePolicy.IGNORE
+    """Ignore: Pods start without credentials while no replica serves, and are reported."""
+    timeout_seconds: int = Field(default=5, ge=1, le=30)
+    """How long the API server waits for an answer."""
+    reinvocation_policy: Literal["Never", "IfNeeded"] = "IfNeeded"
+    """IfNeeded: containers that later webhooks add are injected too."""
+
+
+class PodSettings(_Group):
+    """Where a Pod gets its token. The defaults are the vendor's."""
+
+    volume_name: str = words.VOLUME_NAME
+    """Name of the projected volume."""
+    mount_path: str = words.MOUNT_PATH
+    """Where it is mounted."""
+    token_file: str = words.TOKEN_FILE
+    """Name of the token's file in it."""
+
+
+class CacheSettings(_Group):
+    """How the caches are kept true."""
+
+    audit_period_seconds: float = Field(default=300, gt=0)
+    """How often a consistent LIST purges objects whose deletion the watch missed."""
+    page_size: int = Field(default=500, ge=1)
+    """Objects a page of a LIST."""
+
+
+class ReconcileSettings(_Group):
+    """How the controller works."""
+
+    workers: int = Field(default=8, ge=1)
+    """Reconciliations at the same time."""
+    resync_seconds: float = Field(default=600, gt=0)
+    """How often everything is looked at again although nothing changed."""
+    first_backoff_seconds: float = Field(default=0.5, gt=0)
+    """Wait before the second try; doubles with each further one."""
+    longest_backoff_seconds: float = Field(default=120, gt=0)
+    """Longest wait between tries."""
+
+
+class LogSettings(_Group):
+    """What is logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is written."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """Auto: JSON unless standard error is a terminal."""
+
+
+class Settings(BaseSettings):
+    """All settings of the process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CAIOS_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+    role: Role = Role.ALL
+    """What this process does."""
+    namespace: str = "caios-federation"
+    """The operator's own namespace; its Pods are never injected."""
+    admission: AdmissionSettings = AdmissionSettings()
+    certificates: CertificateSettings = CertificateSettings()
+    webhook: WebhookSettings = WebhookSettings()
+    pods: PodSettings = PodSettings()
+    caches: CacheSettings = CacheSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _deadlines_nest(self) -> "Settings":
+        if self.admission.deadline_seconds >= self.webhook.timeout_seconds:
+            raise ValueError(
+                f"admission.deadline_seconds ({self.admission.deadline_seconds:g}) must be below "
+                f"webhook.timeout_seconds ({self.webhook.timeout_seconds})"
+            )
+        return self
