@@ -1,1 +1,5 @@
-"""A stand-in for CoreWeave's API and AI Object Storage, at the network edge."""
+"""A stand-in for CoreWeave's control API and for AI Object Storage.
+
+Faithful where the service is documented; where it is not, a knob in `settings.py` says what is
+assumed. Nothing here is CoreWeave's code, and nothing here is for production.
+"""

@@ -1,0 +1,167 @@
+"""Organization access policies: what is accepted, and which version is in force when.
+
+Source: CoreWeave docs, organization policies and the API reference of EnsureAccessPolicy.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from caios_testbed.coreweave.errors import ApiError, Code
+
+VERSION = "v1alpha1"
+STATEMENT_FIELDS = ("name", "effect", "actions", "resources", "principals")
+
+
+class Effect(StrEnum):
+    """What a matching statement does."""
+
+    ALLOW = "Allow"
+    DENY = "Deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement; a request matches when an entry of each list does."""
+
+    name: str
+    effect: Effect
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    principals: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An organization access policy; its name is unique in the organization."""
+
+    name: str
+    statements: tuple[Statement, ...]
+    version: str = VERSION
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON that the list operation shows."""
+        return {
+            "version": self.version,
+            "name": self.name,
+            "statements": [
+                {
+                    "name": statement.name,
+                    "effect": str(statement.effect),
+                    "actions": list(statement.actions),
+                    "resources": list(statement.resources),
+                    "principals": list(statement.principals),
+                }
+                for statement in self.statements
+            ],
+        }
+
+
+class PolicyStore:
+    """The policies of the organization, with their past.
+
+    A change counts only after the propagation delay, so the store remembers what was in force
+    before: `effective` answers for any moment.
+    """
+
+    def __init__(self) -> None:
+        self._history: list[tuple[dt.datetime, Mapping[str, Policy]]] = []
+
+    @property
+    def current(self) -> Mapping[str, Policy]:
+        """What was written last, by name: what the list operation shows."""
+        return self._history[-1][1] if self._history else {}
+
+    def effective(self, moment: dt.datetime) -> tuple[Policy, ...]:
+        """Return the policies that had been written by `moment`."""
+        for written, policies in reversed(self._history):
+            if written <= moment:
+                return tuple(policies.values())
+        return ()
+
+    def ensure(self, policy: Policy, now: dt.datetime) -> None:
+        """Create or replace the whole policy of that name."""
+        self._history.append((now, {**self.current, policy.name: policy}))
+
+    def delete(self, name: str, now: dt.datetime) -> None:
+        """Remove a policy. Raises ApiError with NOT_FOUND where there is none of that name."""
+        if name not in self.current:
+            raise ApiError(Code.NOT_FOUND, f"access policy {name} not found")
+        rest = {key: policy for key, policy in self.current.items() if key != name}
+        self._history.append((now, rest))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._history.clear()
+
+
+def parse_policy(document: object) -> Policy:
+    """Return the policy in the value of `policy` of an EnsureAccessPolicy request.
+
+    Raises ApiError with INVALID_ARGUMENT that names the field at fault. The texts are ours.
+    """
+    policy = _object(document, "policy", ("version", "name", "statements"))
+    if policy.get("version") != VERSION:
+        raise _invalid("policy.version", f"must be {VERSION}")
+    name = _text(policy.get("name"), "policy.name")
+    statements = policy.get("statements")
+    if not isinstance(statements, list) or not statements:
+        raise _invalid("policy.statements", "must be a list with one statement or more")
+    parsed = (
+        _parse_statement(statement, f"policy.statements[{index}]")
+        for index, statement in enumerate(statements)
+    )
+    return Policy(name, tuple(parsed))
+
+
+def _parse_statement(document: object, where: str) -> Statement:
+    statement = _object(document, where, STATEMENT_FIELDS)
+    effect = statement.get("effect")
+    if effect not in {"Allow", "Deny"}:
+        raise _invalid(f"{where}.effect", "must be exactly Allow or Deny")
+    principals = _texts(statement.get("principals"), f"{where}.principals")
+    for principal in principals:
+        if principal.startswith("arn:"):
+            raise _invalid(
+                f"{where}.principals",
+                f"{principal} is an ARN; organization policies take the short form, "
+                "for example role/<issuer>:<subject>",
+            )
+    return Statement(
+        name=_text(statement.get("name"), f"{where}.name"),
+        effect=Effect(effect),
+        actions=_texts(statement.get("actions"), f"{where}.actions"),
+        resources=_texts(statement.get("resources"), f"{where}.resources"),
+        principals=principals,
+    )
+
+
+def _object(document: object, where: str, known: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(document, dict):
+        raise _invalid(where, "must be an object; it is required")
+    # Whether the service refuses or drops unknown fields is not documented. Refusing is the safe
+    # reading: a dropped `conditions` would grant more than its author wrote.
+    unknown = sorted(set(document) - set(known))
+    if unknown:
+        raise _invalid(where, f"unknown field {unknown[0]}; known: {', '.join(known)}")
+    return document
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise _invalid(where, "must be a string that is not empty")
+    return value
+
+
+def _texts(value: object, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise _invalid(where, "must be a list with one string or more")
+    return tuple(_text(item, f"{where}[{index}]") for index, item in enumerate(value))
+
+
+def _invalid(where: str, message: str) -> ApiError:
+    return ApiError(Code.INVALID_ARGUMENT, f"{where}: {message}")
