@@ -118,12 +118,7 @@ def compute_values(
     return Values(
         issuer=issuer,
         principal=principal,
-        audience=(
-            (spec and spec.audience)
-            or audience_of(sources.annotations)
-            or federation.spec.audience
-            or issuer
-        ),
+        audience=_audience(sources) or issuer,
         region=(spec and spec.region) or federation.spec.region,
         token_expiration_seconds=seconds,
         credentials_uri=credentials_uri(federation),
@@ -165,6 +160,17 @@ def _unwanted(sources: Sources) -> Skip | None:
         case Wish.NOTHING | Wish.INJECTION:
             disabled = binding and binding.spec.injection is Injection.DISABLED
             return Skip(SkipReason.INJECTION_DISABLED) if disabled else None
+
+
+def _audience(sources: Sources) -> str | None:
+    """Return the first audience that somebody stated; one of blanks is none, wherever it is."""
+    binding, federation = sources.binding, sources.federation
+    stated = (
+        binding and binding.spec.audience,
+        audience_of(sources.annotations),
+        federation and federation.spec.audience,
+    )
+    return next((text for text in stated if text and text.strip()), None)
 
 
 def unintelligible(sources: Sources) -> str:

@@ -30,10 +30,11 @@ def configure(settings: LogSettings) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     )
+    named = [structlog.processors.EventRenamer("msg"), _headed] if as_json else []
     structlog.configure(
         processors=[
             *shared,
-            structlog.processors.EventRenamer("msg") if as_json else _unchanged,
+            *named,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -46,7 +47,7 @@ def configure(settings: LogSettings) -> None:
             foreign_pre_chain=[
                 structlog.stdlib.add_logger_name,
                 *shared,
-                structlog.processors.EventRenamer("msg") if as_json else _unchanged,
+                *named,
             ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
@@ -57,9 +58,11 @@ def configure(settings: LogSettings) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _unchanged(
+def _headed(
     _logger: Any,  # noqa: ANN401  # structlog's protocol
     _method: str,
     event: structlog.typing.EventDict,
 ) -> structlog.typing.EventDict:
-    return event
+    """Put first what a person reads first."""
+    head = {key: event[key] for key in ("ts", "level", "msg") if key in event}
+    return {**head, **event}

@@ -1,8 +1,9 @@
 """What every reconciliation acts with: the API, a clock, the posting of events."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from caios_federation.caches import Change
 from caios_federation.clients.errors import ClientError
@@ -26,6 +27,13 @@ class Acting:
     def now(self) -> str:
         """Return the time as a condition has it: RFC 3339, seconds."""
         return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def tell(self, kind: str, key: str, status: Mapping[str, Any]) -> None:
+        """Log that a status was written, with what its last condition, Ready, says."""
+        ready = status["conditions"][-1]
+        log.info(
+            "status changed", kind=kind, object=key, ready=ready["status"], reason=ready["reason"]
+        )
 
     async def post(self, uid: str, events: frozenset[Event]) -> None:
         """Post those of `events`, the current ones of the object `uid`, that are new.

@@ -8,7 +8,7 @@ from caios_federation.clients.kubernetes import BINDING
 from caios_federation.core.checks import ObservedBinding, judge_binding
 from caios_federation.core.status import binding_status, same_status
 from caios_federation.observe.events import Event, Subject, conflict, service_account_not_found
-from caios_federation.reconcile.acting import Acting, log
+from caios_federation.reconcile.acting import Acting
 
 
 async def reconcile_binding(caches: Caches, acting: Acting, namespace: str, name: str) -> None:
@@ -25,14 +25,7 @@ async def reconcile_binding(caches: Caches, acting: Acting, namespace: str, name
         BINDING, {"metadata": {"namespace": namespace, "name": name}, "status": status}
     )
     acting.wrote(caches.bindings.observe("MODIFIED", body))
-    ready = status["conditions"][-1]
-    log.info(
-        "binding status changed",
-        kind=BINDING_KIND,
-        object=binding.meta.key,
-        ready=ready["status"],
-        reason=ready["reason"],
-    )
+    acting.tell(BINDING_KIND, binding.meta.key, status)
 
 
 def _gather(caches: Caches, binding: Binding) -> ObservedBinding:

@@ -5,7 +5,7 @@ from caios_federation.caches import Caches
 from caios_federation.clients.kubernetes import FEDERATION
 from caios_federation.core.checks import ObservedFederation
 from caios_federation.core.status import federation_status, is_ready, same_status
-from caios_federation.reconcile.acting import Acting, log
+from caios_federation.reconcile.acting import Acting
 
 
 async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> None:
@@ -28,11 +28,4 @@ async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> Non
         FEDERATION, {"metadata": {"name": name}, "status": status}
     )
     acting.wrote(caches.federations.observe("MODIFIED", body))
-    ready = status["conditions"][-1]
-    log.info(
-        "federation status changed",
-        kind=FEDERATION_KIND,
-        object=name,
-        ready=ready["status"],
-        reason=ready["reason"],
-    )
+    acting.tell(FEDERATION_KIND, name, status)
