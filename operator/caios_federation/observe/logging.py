@@ -30,7 +30,9 @@ def configure(settings: LogSettings) -> None:
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     )
-    named = [structlog.processors.EventRenamer("msg"), _headed] if as_json else []
+    named: list[structlog.typing.Processor] = (
+        [structlog.processors.EventRenamer("msg"), _headed] if as_json else []
+    )
     structlog.configure(
         processors=[
             *shared,
