@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from caios_testbed.cluster.controlplane import ControlPlane
 from kubernetes.config import new_client_from_config
 
+from caios_testbed.cluster.controlplane import ControlPlane
 from contract.examples import CRDS, Document, documents
 from contract.server import Server, wait_until
 
@@ -32,7 +32,7 @@ def _established(server: Server, crds: list[Document]) -> bool | None:
     held = [
         condition["status"] == "True"
         for crd in crds
-        for condition in server.get(crd).get("status", {}).get("conditions", [])
+        for condition in server.get(crd)["status"]["conditions"] or ()
         if condition["type"] == "Established"
     ]
     return True if len(held) == len(crds) and all(held) else None

@@ -60,7 +60,7 @@ def test_an_invalid_example_is_refused_by_server_side_apply_too(
 @pytest.mark.parametrize("path", SAMPLES, ids=stem)
 def test_a_sample_is_accepted(server: Server, path: Path) -> None:
     for document in documents(path):
-        # There is no controller that would make other namespaces usable.
+        # The team's namespace is no part of the sample.
         if "namespace" in document["metadata"]:
             document["metadata"]["namespace"] = "default"
         server.apply(document, dry_run=True)
