@@ -24,7 +24,9 @@ from caios_federation.clients import errors
 from caios_federation.core.errors import ParseError
 from caios_federation.core.principal import Issuer, parse_issuer
 
-_APPLY: Final = "application/apply-patch+yaml"
+_APPLY: Final = "application/apply-patch+yaml; charset=utf-8"
+"""With a charset the official client sends our text as it is. Without one it would write JSON with
+surrogate escapes, which the API server, reading YAML, refuses (an emoji in an audience)."""
 _SERVICE_ACCOUNT_FILES: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SHOWN: Final = 256
 """Characters of a foreign message that are passed on."""
@@ -144,14 +146,15 @@ class KubernetesClient:
         path = kind.path(meta.get("namespace", ""), meta["name"], subresource)
         query = urlencode({"fieldManager": words.MANAGER, "force": "true"})
         full = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
-        return await self._request("PATCH", f"{path}?{query}", body=full, content_type=_APPLY)
+        text = orjson.dumps(full).decode()
+        return await self._request("PATCH", f"{path}?{query}", body=text, content_type=_APPLY)
 
     async def _request(
         self,
         method: str,
         path: str,
         *,
-        body: Json | None = None,
+        body: Json | str | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
         headers = {"Accept": "application/json", "Content-Type": content_type}
