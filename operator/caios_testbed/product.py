@@ -1,0 +1,156 @@
+"""The product on a testbed cluster: installed by its own manifests, run as a process beside it.
+
+It runs as its own ServiceAccount with the rights that are shipped, so that a missing one shows.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from caios_testbed.cluster.failure import ClusterError
+from caios_testbed.cluster.process import listening
+from caios_testbed.cluster.roster import Roster
+from caios_testbed.cluster.waiting import eventually
+
+CHECKOUT = Path(__file__).parents[2]
+"""The repository: the testbed runs from a checkout."""
+MANIFESTS = (("-f", CHECKOUT / "crds"), ("-k", CHECKOUT / "deploy" / "kustomize" / "base"))
+NAMESPACE = "caios-federation"
+USERNAME = f"system:serviceaccount:{NAMESPACE}:{NAMESPACE}"
+"""Who the operator is to the API server: what its audit log says of each request."""
+READY_SECONDS = 60
+_NAME = "operator"
+
+
+class CommandError(Exception):
+    """A command of the walk failed; the text holds it and what it printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl for one cluster."""
+
+    program: Path
+    kubeconfig: Path
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Return the whole command line."""
+        return [str(self.program), f"--kubeconfig={self.kubeconfig}", *map(str, arguments)]
+
+    def run(self, *arguments: str | Path, manifest: str | None = None) -> str:
+        """Return what kubectl prints on both streams. Raises CommandError."""
+        done = subprocess.run(
+            self.command(*arguments),
+            input=manifest,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode:
+            raise CommandError(f"kubectl {' '.join(map(str, arguments))}: {done.stdout.strip()}")
+        return done.stdout
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """The operator as a process of `directory`, for the cluster that `kubectl` reaches."""
+
+    directory: Path
+    kubectl: Kubectl
+    host: str
+    """Address of this machine that the API server can call."""
+    port: int
+
+    @property
+    def log(self) -> Path:
+        """The operator's log."""
+        return self.directory / "logs" / f"{_NAME}.log"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._roster.alive(_NAME)
+
+    def install(self) -> None:
+        """Apply the CRDs and the rights, and wait until the CRDs are served."""
+        for flag, path in MANIFESTS:
+            self.kubectl.run("apply", flag, path)
+        self.kubectl.run("wait", "--for=condition=Established", "-f", CHECKOUT / "crds")
+
+    def start(self, settings: Mapping[str, str] | None = None) -> None:
+        """Start the operator, in place of one that runs, and wait until it serves.
+
+        `settings` are CAIOS_* variables beyond what a process outside the cluster needs. Raises
+        ClusterError, with the end of the log, when it does not come up.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.stop()
+        environment = {
+            "KUBECONFIG": str(self._own_kubeconfig()),
+            "CAIOS_ADMISSION__HOST": self.host,
+            "CAIOS_ADMISSION__PORT": str(self.port),
+            "CAIOS_ADMISSION__LAME_DUCK_SECONDS": "0",
+            "CAIOS_CERTIFICATES__DIRECTORY": str(self.directory / "tls"),
+            "CAIOS_WEBHOOK__URL": f"https://{self.host}:{self.port}",
+            **(settings or {}),
+        }
+        variables = [f"{name}={text}" for name, text in environment.items()]
+        program = [sys.executable, "-m", "caios_federation", "run", "--role=all"]
+        process = self._roster.start(_NAME, ["env", *variables, *program])
+        self._roster.wait(_NAME, lambda: listening(process.pid, self.port), READY_SECONDS)
+        if not eventually(self._provisioned, READY_SECONDS):
+            raise ClusterError(f"operator: no webhook configuration; its log is {self.log}")
+
+    def stop(self, grace: float = 15) -> None:
+        """End the operator; what it wrote to the cluster stays."""
+        self._roster.stop(_NAME, grace=grace)
+
+    @property
+    def _roster(self) -> Roster:
+        return Roster(self.directory)
+
+    def _provisioned(self) -> bool:
+        """Whether the webhook configuration trusts the certificate that is served."""
+        authority = (self.directory / "tls" / "ca.crt").read_bytes()
+        try:
+            listed = self.kubectl.run(
+                "get",
+                "mutatingwebhookconfigurations",
+                NAMESPACE,
+                "-o=go-template={{(index .webhooks 0).clientConfig.caBundle | base64decode}}",
+            )
+        except CommandError:
+            return False
+        return listed.strip() == authority.decode().strip()
+
+    def _own_kubeconfig(self) -> Path:
+        token = self.kubectl.run(
+            "create", "token", NAMESPACE, f"--namespace={NAMESPACE}", "--duration=24h"
+        )
+        content = yaml.safe_load(self.kubectl.kubeconfig.read_text())
+        content["users"][0]["user"] = {"token": token.strip()}
+        path = self.directory / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+        return path
+
+
+def operator_writes(audit_log: Path) -> list[tuple[str, str]]:
+    """Return (verb, resource) of each write that the operator made, from the API server's log."""
+    writes = []
+    for line in audit_log.read_text().splitlines():
+        entry = json.loads(line)
+        if entry.get("user", {}).get("username") == USERNAME:
+            ref = entry["objectRef"]
+            parts = [ref.get("resource", ""), ref.get("subresource", "")]
+            writes.append((entry["verb"], "/".join(filter(None, parts))))
+    return writes
