@@ -13,7 +13,9 @@ from caios_federation.core.principal import Issuer
 MAX_NAME: Final = 63
 """CoreWeave states no bound for policy names; that of a DNS label is safe everywhere."""
 _ISSUER_DIGITS: Final = 8
-_TAIL_DIGITS: Final = 8
+_TAIL_DIGITS: Final = 16
+"""64 bits: with 32 anybody finds two names that share a policy in a second, and in an hour one
+that takes the policy of a binding in another namespace."""
 
 
 def policy_prefix(issuer: Issuer) -> str:
