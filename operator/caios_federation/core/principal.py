@@ -12,18 +12,19 @@ from urllib.parse import urlsplit
 from caios_federation.core.errors import ParseError
 
 Issuer = NewType("Issuer", str)
-"""An issuer URL without trailing slash, free of wildcards and control characters."""
+"""An issuer URL without trailing slash, of visible ASCII without wildcards."""
 Principal = NewType("Principal", str)
 """The short form, which organization policies take."""
 
 _SUBJECT: Final = ":system:serviceaccount:"
 _ROLE: Final = "role/"
-# What policies understand as wildcards, and what could end a line or hide in one. s5cmd's policy
-# generator refuses the same (CoreWeave docs: organization policies).
-_FORBIDDEN: Final = re.compile(r"[*?\[\]\\\s\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What policies understand as wildcards (s5cmd's policy generator refuses them; CoreWeave docs:
+# organization policies), and all that is not visible ASCII: it could end a line, hide in one, or
+# look like another letter. A URL has no such characters (RFC 3986).
+_FORBIDDEN: Final = re.compile(r"[*?\[\]\\]|[^\x21-\x7e]")
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1"})
 _MAX_ISSUER: Final = 1024
 
 
