@@ -24,6 +24,7 @@ _DELETE: Final = frozenset({"s3:DeleteObject"})
 _LIST: Final = frozenset({"s3:ListBucket"})
 _LIST_UPLOADS: Final = frozenset({"s3:ListBucketMultipartUploads"})
 _LOCATE: Final = frozenset({"s3:GetBucketLocation"})
+_ANY: Final = frozenset({"s3:*"})
 
 _BUCKET_ACTIONS: Final = frozenset(
     {
@@ -54,6 +55,7 @@ _OBJECT_ACTIONS: Final = (
         }
     )
 )
+_LISTINGS: Final = _LIST | _LIST_UPLOADS | frozenset({"s3:ListBucketVersions"})
 _GLOBAL_ACTIONS: Final = frozenset({"s3:ListAllMyBuckets"})
 _CONTROL: Final = "cwobject:"
 _EVERY_BUCKET: Final = "*"
@@ -129,7 +131,10 @@ def lists(grant: Grant) -> bool:
 
 
 def _statements(grant: Grant) -> Iterator[Statement]:
-    """Yield the statements of `grant`, bucket-level and object-level actions apart."""
+    """Yield the statements of `grant`, bucket-level and object-level actions apart.
+
+    Each name is the grant's and one of four endings, so no two are the same, and none is `mint`.
+    """
     on_bucket, on_objects, on_everything = _actions(grant)
     buckets = grant.buckets
     objects = frozenset(
@@ -141,7 +146,7 @@ def _statements(grant: Grant) -> Iterator[Statement]:
         yield Statement(f"{grant.name}-global", on_everything, frozenset({"*"}))
     if on_bucket == on_objects:
         if on_bucket:
-            yield Statement(grant.name, on_objects, buckets | objects)
+            yield Statement(f"{grant.name}-all", on_objects, buckets | objects)
         return
     if on_bucket:
         yield Statement(f"{grant.name}-buckets", on_bucket, buckets)
@@ -161,18 +166,22 @@ def _actions(grant: Grant) -> tuple[frozenset[str], frozenset[str], frozenset[st
         case Access.WRITE_ONLY:
             return listing | uploads | _LOCATE, _WRITE, frozenset()
         case Access.FULL_CONTROL:
-            return _full_control(grant), frozenset({"s3:*"}), frozenset()
+            return *_full_control(grant), frozenset()
         case Access.CUSTOM:
             everything = frozenset(filter(_is_global, grant.actions))
             rest = grant.actions - everything
             return rest - _OBJECT_ACTIONS, rest - _BUCKET_ACTIONS, everything
 
 
-def _full_control(grant: Grant) -> frozenset[str]:
-    """Return the bucket-level actions of full control: all, or for prefixes those that fit one."""
-    if not grant.prefixes:
-        return frozenset({"s3:*"})
-    return _LOCATE | (_LIST | _LIST_UPLOADS if lists(grant) else frozenset())
+def _full_control(grant: Grant) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the actions of full control on buckets and on objects.
+
+    All, as far as prefixes let; without listing they are named one by one, since nothing can be
+    taken out of a pattern.
+    """
+    if grant.prefixes:
+        return _LOCATE | (_LIST | _LIST_UPLOADS if lists(grant) else frozenset()), _ANY
+    return (_ANY, _ANY) if lists(grant) else (_BUCKET_ACTIONS - _LISTINGS, _OBJECT_ACTIONS)
 
 
 def _is_global(action: str) -> bool:
