@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from caios_federation.api.objects import Json, Meta, Spec, parse_meta
+from caios_federation.api.objects import Json, Meta, Spec, mapping_of, parse_meta
 from caios_federation.api.vocabulary import DEFAULT_FEDERATION
 
 
@@ -141,12 +141,12 @@ def parse_binding(body: Json, *, ours: bool) -> Binding:
     except ValidationError as error:
         first = error.errors()[0]
         invalid = f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        account = raw.get("serviceAccountName")
+        account = mapping_of(body, "spec").get("serviceAccountName")
         spec = BindingSpec(service_account_name=account if isinstance(account, str) else "")
     return Binding(
         meta=parse_meta(body),
         spec=spec,
-        status=dict(body.get("status") or {}),
+        status=dict(mapping_of(body, "status")),
         ours=ours,
         invalid=invalid,
     )

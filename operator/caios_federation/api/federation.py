@@ -8,7 +8,7 @@ from pydantic import Field
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Access
-from caios_federation.api.objects import Json, Meta, Spec, parse_meta
+from caios_federation.api.objects import Json, Meta, Spec, mapping_of, parse_meta
 
 
 class PolicyManagement(StrEnum):
@@ -84,5 +84,5 @@ def parse_federation(body: Json) -> Federation:
     return Federation(
         meta=parse_meta(body),
         spec=FederationSpec.model_validate(body.get("spec") or {}),
-        status=dict(body.get("status") or {}),
+        status=dict(mapping_of(body, "status")),
     )

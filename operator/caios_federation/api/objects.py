@@ -1,14 +1,18 @@
 """What objects of every kind have in common, and how an untrusted one is read."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 Json = Mapping[str, Any]
 """A JSON object as it came."""
+
+_NUMBER: Final = re.compile(r"[0-9]{1,20}")
+"""What fits 64 bits; int() refuses to read numbers of more than 4300 digits."""
 
 
 class Spec(BaseModel):
@@ -44,13 +48,14 @@ class Meta:
 
 def parse_meta(body: Json) -> Meta:
     """Read the metadata of an object that the API server sent."""
-    meta = body.get("metadata") or {}
+    meta = mapping_of(body, "metadata")
+    generation = meta.get("generation")
     return Meta(
-        namespace=meta.get("namespace") or "",
-        name=meta.get("name") or "",
-        uid=meta.get("uid") or "",
-        generation=meta.get("generation") or 0,
-        created=meta.get("creationTimestamp") or "",
+        namespace=_text(meta, "namespace"),
+        name=_text(meta, "name"),
+        uid=_text(meta, "uid"),
+        generation=generation if type(generation) is int else 0,
+        created=_text(meta, "creationTimestamp"),
         deleting=bool(meta.get("deletionTimestamp")),
         version=version_of(body),
     )
@@ -58,5 +63,16 @@ def parse_meta(body: Json) -> Meta:
 
 def version_of(body: Json) -> int:
     """Return the resourceVersion as a number, 0 where it is none."""
-    text = str((body.get("metadata") or {}).get("resourceVersion") or "")
-    return int(text) if text.isascii() and text.isdigit() else 0
+    text = _text(mapping_of(body, "metadata"), "resourceVersion")
+    return int(text) if _NUMBER.fullmatch(text) else 0
+
+
+def mapping_of(body: Json, key: str) -> Json:
+    """Return the object at `key`; what is none counts as empty."""
+    value = body.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(body: Json, key: str) -> str:
+    value = body.get(key)
+    return value if isinstance(value, str) else ""

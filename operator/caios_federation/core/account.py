@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import Enum, auto
+from typing import Any
 
 from caios_federation.api import vocabulary as words
 
@@ -19,12 +20,14 @@ class Wish(Enum):
     """An `inject` annotation that is neither "true" nor "false": not injected, and said so."""
 
 
-def relevant(annotations: Annotations | None) -> Annotations:
+def relevant(annotations: Mapping[str, Any] | None) -> Annotations:
     """Return those of `annotations` that we read; for most ServiceAccounts that is nothing."""
     if not annotations:
         return NO_ANNOTATIONS
     inputs = words.SERVICE_ACCOUNT_INPUTS
-    return {key: text for key, text in annotations.items() if key in inputs} or NO_ANNOTATIONS
+    return {
+        key: text for key, text in annotations.items() if key in inputs and isinstance(text, str)
+    } or NO_ANNOTATIONS
 
 
 def wish_of(annotations: Annotations) -> Wish:
