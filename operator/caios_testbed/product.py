@@ -22,6 +22,7 @@ from caios_testbed.cluster.waiting import eventually
 CHECKOUT = Path(__file__).parents[2]
 """The repository: the testbed runs from a checkout."""
 MANIFESTS = (("-f", CHECKOUT / "crds"), ("-k", CHECKOUT / "deploy" / "kustomize" / "base"))
+CRDS = ("federatedstoragebindings.caios.coreweave.com", "storagefederations.caios.coreweave.com")
 NAMESPACE = "caios-federation"
 USERNAME = f"system:serviceaccount:{NAMESPACE}:{NAMESPACE}"
 """Who the operator is to the API server: what its audit log says of each request."""
@@ -84,7 +85,7 @@ class Product:
         """Apply the CRDs and the rights, and wait until the CRDs are served."""
         for flag, path in MANIFESTS:
             self.kubectl.run("apply", flag, path)
-        self.kubectl.run("wait", "--for=condition=Established", "-f", CHECKOUT / "crds")
+        self.kubectl.run("wait", "--for=condition=Established", "crd", *CRDS)
 
     def start(self, settings: Mapping[str, str] | None = None) -> None:
         """Start the operator, in place of one that runs, and wait until it serves.

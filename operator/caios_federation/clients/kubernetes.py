@@ -6,6 +6,7 @@ bodies are plain JSON, read by orjson (a LIST of 10,000 objects costs a tenth of
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ from caios_federation.core.principal import Issuer, parse_issuer
 _APPLY: Final = "application/apply-patch+yaml; charset=utf-8"
 """With a charset the official client sends our text as it is. Without one it would write JSON with
 surrogate escapes, which the API server, reading YAML, refuses (an emoji in an audience)."""
+_UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""Characters that JSON takes as they are and YAML does not (YAML 1.2.2,
+section 5.1)."""
 _SERVICE_ACCOUNT_FILES: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SHOWN: Final = 256
 """Characters of a foreign message that are passed on."""
@@ -146,7 +150,7 @@ class KubernetesClient:
         path = kind.path(meta.get("namespace", ""), meta["name"], subresource)
         query = urlencode({"fieldManager": words.MANAGER, "force": "true"})
         full = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
-        text = orjson.dumps(full).decode()
+        text = _UNPRINTABLE.sub(_escape, orjson.dumps(full).decode())
         return await self._request("PATCH", f"{path}?{query}", body=text, content_type=_APPLY)
 
     async def _request(
@@ -205,6 +209,10 @@ def _error_of(status: int, answer: Mapping[str, Any], what: str) -> errors.Clien
     message = f"API server: {what}: {status} {str(answer.get('message', ''))[:_SHOWN]}"
     refused = errors.Unavailable if status >= _SERVER_ERROR else errors.Rejected
     return _ERRORS.get(status, refused)(message)
+
+
+def _escape(character: re.Match[str]) -> str:
+    return f"\\u{ord(character.group()):04x}"
 
 
 def _shown(path: str) -> str:

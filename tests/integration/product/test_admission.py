@@ -1,0 +1,190 @@
+"""Admission through a real API server."""
+
+import concurrent.futures
+import json
+import time
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes.client import ApiClient, CoreV1Api
+from kubernetes.config import new_client_from_config
+
+from caios_testbed.cluster.waiting import eventually
+from caios_testbed.product import operator_writes
+from integration.product.conftest import (
+    World,
+    annotated,
+    bound,
+    federation,
+    injected,
+    minimal_pod,
+    wait_for,
+)
+
+TRIES = 300
+
+
+def test_a_pod_created_with_its_service_account_is_injected_every_time(
+    world: World, namespace: str
+) -> None:
+    """One after the other as `kubectl apply` sends them, 300 times, and none is missed."""
+    client: ApiClient = new_client_from_config(  # type: ignore[no-untyped-call]
+        config_file=str(world.plane.kubeconfig)
+    )
+    with client:
+        core = CoreV1Api(client)
+
+        def attempt(number: int) -> bool:
+            name = f"same-{number}"
+            objects: list[Any] = [
+                annotated(namespace, name),
+                minimal_pod(namespace, name, name=name),
+            ]
+            core.create_namespaced_service_account(namespace, objects[0])
+            spec = core.create_namespaced_pod(namespace, objects[1]).spec
+            env = spec.containers[0].env if spec else None
+            return any(v.name == "AWS_CONTAINER_CREDENTIALS_FULL_URI" for v in env or ())
+
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            results = list(pool.map(attempt, range(TRIES)))
+    assert results.count(True) == TRIES
+
+
+def test_kubectl_apply_of_both_in_one_call_injects(world: World, namespace: str) -> None:
+    world.apply(annotated(namespace, "both"), minimal_pod(namespace, "both"))
+    pod = world.get("pod", namespace, "pod")
+    assert pod is not None
+    assert injected(pod)
+
+
+def test_kubectl_shows_warnings_for_a_bad_expiration(world: World, namespace: str) -> None:
+    world.apply(annotated(namespace, "reader"))
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=True)
+    annotations = {"caios.coreweave.com/token-expiration": "5"}
+    said = world.apply(minimal_pod(namespace, "reader", annotations=annotations))
+    assert "Warning: annotation caios.coreweave.com/token-expiration of the Pod is 5" in said
+    pod = world.get("pod", namespace, "pod")
+    assert pod is not None
+    token = pod["spec"]["volumes"][-1]["projected"]["sources"][0]["serviceAccountToken"]
+    assert token["expirationSeconds"] == 600
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "599", "600", "86400", "86401", "99999999", "x"])
+def test_the_api_server_accepts_every_expiration_that_is_injected(
+    world: World, namespace: str, seconds: str
+) -> None:
+    world.apply(annotated(namespace, "reader", inject="true", token_expiration=seconds))
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=True)
+
+
+def test_a_pod_and_a_namespace_can_opt_out(world: World, namespace: str) -> None:
+    world.apply(annotated(namespace, "reader"))
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=True)
+    label = {"caios.coreweave.com/inject": "false"}
+    assert not injected(world.dry_run_pod(namespace, "reader", labels=label))
+    world.kubectl.run("label", "namespace", namespace, "caios.coreweave.com/inject=false")
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=False)
+
+
+def test_the_operators_own_namespace_is_left_alone(world: World) -> None:
+    world.apply(annotated("caios-federation", "reader"))
+    wait_for(lambda: world.condition("caios-federation", "reader", "Ready").get("reason"), "Ready")
+    pod = minimal_pod("caios-federation", "reader")
+    pod["spec"]["securityContext"] = {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    pod["spec"]["containers"][0]["securityContext"] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    text = world.kubectl.run(
+        "create", "-f", "-", "--dry-run=server", "-o=yaml", manifest=yaml.safe_dump(pod)
+    )
+    assert not injected(yaml.safe_load(text))
+
+
+def test_a_removed_annotation_leaves_the_next_pod_alone(world: World, namespace: str) -> None:
+    world.apply(annotated(namespace, "reader"))
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=True)
+    key = "caios.coreweave.com/inject-"
+    world.kubectl.run("annotate", "serviceaccount", "reader", key, f"-n={namespace}")
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=False)
+
+
+def test_a_binding_without_annotation_injects_and_can_switch_off(
+    world: World, namespace: str
+) -> None:
+    world.apply(bound(namespace, "fsb", "default", client={"endpoint": "LOTA"}))
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "default")), expected=True)
+    pod = world.dry_run_pod(namespace, "default")
+    env = {v["name"]: v["value"] for v in pod["spec"]["containers"][0]["env"]}
+    assert env["AWS_CONFIG_FILE"].endswith("/aws-config")
+    assert (
+        "endpoint_url = http://cwlota.com"
+        in (pod["metadata"]["annotations"]["caios.coreweave.com/aws-config"])
+    )
+    world.apply(bound(namespace, "fsb", "default", injection="Disabled"))
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "default")), expected=False)
+
+
+def test_a_missing_federation_is_a_warning_and_the_pod_starts(world: World, namespace: str) -> None:
+    world.apply(annotated(namespace, "reader", inject="true", federation=f"{namespace}-later"))
+    said = world.apply(minimal_pod(namespace, "reader"))
+    assert f"StorageFederation '{namespace}-later' does not exist" in said
+    world.apply(federation(f"{namespace}-later"))
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=True)
+
+
+def test_the_webhook_configuration_is_healed(world: World) -> None:
+    patch = json.dumps([{"op": "replace", "path": "/webhooks/0/timeoutSeconds", "value": 29}])
+    name = ("mutatingwebhookconfigurations", "caios-federation")
+    world.kubectl.run("patch", *name, "--type=json", f"--patch={patch}")
+
+    def timeout() -> str:
+        return world.kubectl.run("get", *name, "-o=jsonpath={.webhooks[0].timeoutSeconds}")
+
+    wait_for(timeout, "5")
+
+
+def test_nothing_is_written_while_nothing_changes(world: World, namespace: str) -> None:
+    world.apply(annotated(namespace, "reader"))
+    wait_for(lambda: world.condition(namespace, "reader", "Ready").get("reason"), "Ready")
+
+    def settled() -> bool:
+        before = len(operator_writes(world.plane.audit_log))
+        # Two periods of resync and audit, told by the clock: nothing announces that nothing was
+        # done.
+        time.sleep(5)
+        return len(operator_writes(world.plane.audit_log)) == before
+
+    assert eventually(settled, 20)
+
+
+def test_the_webhook_outlives_the_api_server_and_has_no_ghosts(
+    world: World, namespace: str
+) -> None:
+    world.apply(annotated(namespace, "reader"))
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=True)
+    world.plane.restart_apiserver()
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=True)
+    assert world.product.alive
+    world.kubectl.run("delete", "serviceaccount", "reader", f"-n={namespace}")
+    world.kubectl.run("create", "serviceaccount", "reader", f"-n={namespace}")
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=False)
+
+
+def test_no_write_ever_goes_to_a_service_account_or_a_pod(world: World) -> None:
+    """Kopf keeps no books on objects: the API server's log lists all that the operator wrote."""
+    writes = set(operator_writes(world.plane.audit_log))
+    assert writes <= {
+        ("create", "events"),
+        ("create", "federatedstoragebindings"),
+        ("delete", "federatedstoragebindings"),
+        ("patch", "federatedstoragebindings/status"),
+        ("patch", "storagefederations/status"),
+        ("patch", "mutatingwebhookconfigurations"),
+        ("create", "mutatingwebhookconfigurations"),
+    }
+    assert ("patch", "federatedstoragebindings/status") in writes
