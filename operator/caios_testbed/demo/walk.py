@@ -1,0 +1,253 @@
+"""The vendor's tutorial, step by step, with the operator in place of the vendor's webhook.
+
+Every manifest is the tutorial's own but for the names of the images. Each step checks what it
+shows, so that the walk ends well only if the bucket list came from the Pod.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from caios_testbed.cluster.waiting import eventually
+from caios_testbed.demo.stage import Stage
+from caios_testbed.demo.terminal import Terminal
+from caios_testbed.product import CHECKOUT, CommandError
+
+TUTORIAL = CHECKOUT / "deploy" / "samples" / "tutorial"
+ACCOUNT = "my-object-storage-sa"
+BINDING = "object-storage"
+BUCKETS = ["checkpoints", "training-data"]
+"""What the workload makes; the bucket list must show exactly these."""
+CONFIGURATIONS = "/coreweave.workload_federation.control_plane.v1beta1.WFControlPlaneService"
+POLICIES = "/v1/cwobject/access-policy"
+WAIT_SECONDS = 60
+
+
+class DemoError(Exception):
+    """A step did not show what it has to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One walk over the stage, told to a terminal."""
+
+    stage: Stage
+    terminal: Terminal
+    cli_image: str
+    workload_image: str
+
+    def tutorial(self) -> None:
+        """Walk the tutorial, then show what happens without its policy. Raises DemoError."""
+        self.install()
+        issuer = self.register()
+        principal = self.annotate(issuer)
+        policy = self.grant(principal)
+        self.run_workload()
+        self.list_buckets()
+        self.deny(policy)
+
+    def install(self) -> None:
+        """Install the operator, and say organization and region once."""
+        terminal, product = self.terminal, self.stage.product
+        terminal.heading("Install the operator (in place of the Pod Identity Webhook)")
+        self.kubectl("apply", "-f", str(CHECKOUT / "crds"))
+        self.kubectl("apply", "-k", str(CHECKOUT / "deploy" / "kustomize" / "base"))
+        product.install()
+        terminal.write("$ caios-federation run --role all &")
+        product.start()
+        self.kubectl("get", "mutatingwebhookconfigurations")
+        terminal.say("What the chart makes of config.orgID and config.region:")
+        self.apply("storagefederation.yaml")
+
+    def register(self) -> str:
+        """Register the cluster's issuer, as the Console's form does. Return the issuer."""
+        self.terminal.heading("Configure OIDC workload federation")
+        document = json.loads(self.kubectl("get", "--raw", "/.well-known/openid-configuration"))
+        issuer = str(document["issuer"])
+        self.terminal.say("The Console's form: the issuer URL as Issuer URL and as Client ID.")
+        form = {"name": "cks-object-storage", "issuerUrl": issuer, "audience": issuer}
+        self.coreweave("POST", f"{CONFIGURATIONS}/CreateOIDCConfig", form)
+        return issuer
+
+    def annotate(self, issuer: str) -> str:
+        """Annotate a ServiceAccount; return the principal that its binding shows."""
+        self.terminal.heading("Use your service account")
+        self.apply("object-storage-sa.yaml")
+        path = r"jsonpath={.metadata.annotations.caios\.coreweave\.com/inject}"
+        self.expect("true", self.kubectl("get", "serviceaccounts", ACCOUNT, f"-o={path}"))
+        self.wait_ready(ACCOUNT)
+        self.kubectl("get", "fsb", "-A")
+        principal = self.kubectl("get", "fsb", ACCOUNT, "-o=jsonpath={.status.principal}")
+        self.expect(f"role/{issuer}:system:serviceaccount:default:{ACCOUNT}", principal)
+        return principal
+
+    def grant(self, principal: str) -> str:
+        """Take the policy from a binding's status and apply it. Return the policy's name."""
+        self.terminal.heading("Grant the service account access to Object Storage")
+        self.terminal.say("A binding says what to grant; its status holds the policy to enter.")
+        self.apply("object-storage-fsb.yaml")
+        self.wait_ready(BINDING)
+        self.kubectl("get", "fsb", "-A")
+        document = json.loads(
+            self.kubectl("get", "fsb", BINDING, "-o=jsonpath={.status.policy.document}")
+        )
+        named = {name for each in document["statements"] for name in each["principals"]}
+        if named != {principal}:
+            raise DemoError(f"the policy names {sorted(named)}, not {principal}")
+        self.coreweave("POST", POLICIES, {"policy": document})
+        return str(document["name"])
+
+    def run_workload(self) -> None:
+        """Create the tutorial's workload, and show what injection added to it."""
+        self.terminal.heading("Create a workload that uses the service account")
+        self.apply("object-storage-pod.yaml", "[CONTAINER-IMAGE]", self.workload_image)
+        pod = self.pod("my-workload")
+        self.terminal.say("What injection added to the Pod:")
+        self.terminal.write(yaml.safe_dump(_added(pod), sort_keys=False).rstrip())
+        self.kubectl("wait", "--for=condition=Ready", "pod/my-workload", "--timeout=60s")
+        self.wait_log("my-workload", "ready")
+        self.kubectl("logs", "my-workload")
+
+    def list_buckets(self) -> None:
+        """Run the tutorial's test Pod, which must list the buckets."""
+        self.terminal.heading("Verify the webhook injection")
+        self.test_webhook("Succeeded")
+        text = self.kubectl("logs", "test-webhook")
+        try:
+            found = sorted(bucket["Name"] for bucket in json.loads(text)["Buckets"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise DemoError(f"the Pod's log is no list of buckets: {text}") from error
+        if found != BUCKETS:
+            raise DemoError(f"the Pod lists {found}, expected {BUCKETS}")
+        self.kubectl("delete", "pod", "test-webhook", "--wait=true")
+
+    def deny(self, policy: str) -> None:
+        """Take the policy away: the same Pod must now be denied, and nothing else be wrong."""
+        self.terminal.heading("The same without the policy: access is denied")
+        self.coreweave("DELETE", f"{POLICIES}/{policy}")
+        self.test_webhook("Failed")
+        text = self.kubectl("logs", "test-webhook")
+        if not re.search(r"permission denied|AccessDenied", text):
+            raise DemoError(f"the Pod failed, but was not denied: {text}")
+        self.kubectl("delete", "pod", "test-webhook", "--wait=true")
+
+    def test_webhook(self, phase: str) -> None:
+        """Create the tutorial's test Pod and wait until it has ended in `phase`."""
+        self.apply("test-webhook-pod.yaml", "amazon/aws-cli", self.cli_image)
+        self.wait_ended("test-webhook", phase)
+
+    # -- the commands -------------------------------------------------------------------------
+
+    def kubectl(self, *arguments: str) -> str:
+        """Run kubectl, shown as a person would type it."""
+        return self.terminal.run(self.stage.kubectl.command(*arguments))
+
+    def apply(self, manifest: str, image: str = "", replacement: str = "") -> None:
+        """Apply one of the tutorial's manifests; `image`, where given, is replaced."""
+        path = TUTORIAL / manifest
+        if not image:
+            self.kubectl("apply", "-f", str(path))
+            return
+        text = path.read_text().replace(image, replacement)
+        pattern = image.replace("[", r"\[").replace("]", r"\]")
+        shown = f"sed 's|{pattern}|{replacement}|' {_short(path)} | kubectl apply -f -"
+        command = self.stage.kubectl.command("apply", "-f", "-")
+        self.terminal.run(command, stdin=text, shown=shown)
+
+    def coreweave(self, method: str, path: str, body: dict[str, Any] | None = None) -> str:
+        """Send a request to CoreWeave's API, shown without the options of the testbed."""
+        text = json.dumps(body) if body else ""
+        data = f" --data '{text}'" if text else ""
+        shown = f"curl -X {method}{data} https://api.coreweave.com{path}"
+        return self.terminal.run(self.stage.coreweave(method, path, text), shown=shown)
+
+    # -- waiting ------------------------------------------------------------------------------
+
+    def wait_ready(self, binding: str) -> None:
+        """Wait until a binding is there and Ready."""
+
+        def ready() -> bool:
+            path = '-o=jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+            try:
+                return self.stage.kubectl.run("get", "fsb", binding, path) == "True"
+            except CommandError:
+                return False
+
+        if not eventually(ready, WAIT_SECONDS):
+            described = self.stage.kubectl.run("describe", "fsb", "-A")
+            raise DemoError(f"binding {binding} does not become Ready:\n{described}")
+
+    def wait_ended(self, pod: str, phase: str) -> None:
+        """Wait until a Pod has ended, and check how."""
+        ended = {"Succeeded", "Failed"}
+
+        def over() -> bool:
+            status = self.pod(pod)["status"]
+            states = [c.get("state", {}) for c in status.get("containerStatuses", [])]
+            # The tutorial's Pod restarts for ever: its first end is what counts.
+            failed = any(c.get("restartCount") for c in status.get("containerStatuses", []))
+            return status["phase"] in ended or failed or any("terminated" in s for s in states)
+
+        if not eventually(over, WAIT_SECONDS):
+            raise DemoError(f"Pod {pod} does not end:\n{self.described(pod)}")
+        statuses = self.pod(pod)["status"]["containerStatuses"]
+        last = [c["lastState"].get("terminated") or c["state"].get("terminated") for c in statuses]
+        codes = {state["exitCode"] for state in last if state}
+        if (codes == {0}) != (phase == "Succeeded"):
+            raise DemoError(f"Pod {pod} ended with {sorted(codes)}:\n{self.described(pod)}")
+
+    def wait_log(self, pod: str, text: str) -> None:
+        """Wait until a Pod's log holds `text`."""
+        if not eventually(lambda: text in self.stage.kubectl.run("logs", pod), WAIT_SECONDS):
+            raise DemoError(f"Pod {pod} does not get {text}:\n{self.described(pod)}")
+
+    def described(self, pod: str) -> str:
+        """Return what there is to know of a Pod that did not do what it should."""
+        logs = self.stage.kubectl.run("logs", pod, "--ignore-errors")
+        return f"{self.stage.kubectl.run('describe', 'pod', pod)}\n{logs}"
+
+    def pod(self, name: str) -> dict[str, Any]:
+        """Return a Pod."""
+        found: dict[str, Any] = json.loads(self.stage.kubectl.run("get", "pod", name, "-o=json"))
+        return found
+
+    def expect(self, expected: str, actual: str) -> None:
+        """Raise DemoError unless a command printed what it should."""
+        if actual.strip() != expected:
+            raise DemoError(f"expected {expected}, got {actual.strip()}")
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(CHECKOUT))
+
+
+def _added(pod: dict[str, Any]) -> dict[str, Any]:
+    """Return the parts of a Pod that injection added."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    volume = "cks-pod-identity-token"
+    ours = "caios.coreweave.com/"
+    container = spec["containers"][0]
+    return {
+        "metadata": {
+            kind: {
+                key: text for key, text in metadata.get(kind, {}).items() if key.startswith(ours)
+            }
+            for kind in ("labels", "annotations")
+        },
+        "spec": {
+            "containers": [
+                {
+                    "name": container["name"],
+                    "env": container["env"],
+                    "volumeMounts": [m for m in container["volumeMounts"] if m["name"] == volume],
+                }
+            ],
+            "volumes": [v for v in spec["volumes"] if v["name"] == volume],
+        },
+    }
