@@ -101,9 +101,15 @@ class Decider:
         if task is None:
             task = asyncio.create_task(self._read_live(namespace, name))
             self._reading[key] = task
-            task.add_done_callback(lambda _done: self._reading.pop(key, None))
+            task.add_done_callback(lambda done: self._forget(key, done))
         # Shielded: who gives up first must not take the answer from the others.
         return await asyncio.shield(task)
+
+    def _forget(self, key: str, done: asyncio.Task[Account]) -> None:
+        """Let the next miss read again; a failure that nobody waited for is no news."""
+        self._reading.pop(key, None)
+        if not done.cancelled():
+            done.exception()
 
     async def _read_live(self, namespace: str, name: str) -> Account:
         body = await read_with_deadline(

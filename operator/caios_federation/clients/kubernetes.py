@@ -96,7 +96,9 @@ class KubernetesClient:
         query = {"limit": str(page_size)}
         while True:
             page = await self._request("GET", f"{kind.path()}?{urlencode(query)}")
-            for item in page.get("items") or ():
+            if "items" not in page:
+                raise errors.Unavailable(f"API server: GET {kind.path()}: the answer is no list")
+            for item in page["items"] or ():
                 yield item
             going_on = (page.get("metadata") or {}).get("continue")
             if not going_on:
@@ -173,14 +175,14 @@ class KubernetesClient:
             raise errors.Unavailable(
                 f"API server: {method} {_shown(path)}: {type(error).__name__}"
             ) from error
-        try:
-            answer = orjson.loads(content)
-        except orjson.JSONDecodeError:
-            answer = {}
-        if not isinstance(answer, dict):
-            answer = {}
+        answer = _object_of(content)
         if response.status >= _CLIENT_ERROR:
-            raise _error_of(response.status, answer, f"{method} {_shown(path)}")
+            raise _error_of(response.status, answer or {}, f"{method} {_shown(path)}")
+        if answer is None:
+            # Something between us and the API server. As an empty LIST it would purge the caches.
+            raise errors.Unavailable(
+                f"API server: {method} {_shown(path)}: {response.status} with no JSON object"
+            )
         return answer
 
 
@@ -188,20 +190,38 @@ class KubernetesClient:
 async def connect(*, timeout_seconds: float = 30) -> AsyncIterator[KubernetesClient]:
     """Connect as the Pod's ServiceAccount, else as the kubeconfig says: as Kopf does too."""
     configuration = Configuration()
+    try:
+        await _load(configuration)
+    except (config.ConfigException, OSError) as error:
+        raise errors.Rejected(
+            f"no usable kubeconfig: {str(error)[:_SHOWN]}; set KUBECONFIG, or run in a Pod"
+        ) from error
+    async with ApiClient(configuration) as api:
+        api.user_agent = words.MANAGER
+        yield KubernetesClient(api, timeout_seconds=timeout_seconds)
+
+
+async def _load(configuration: Configuration) -> None:
     if in_cluster():
         config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
     else:
         await config.load_kube_config(  # type: ignore[no-untyped-call]
             client_configuration=configuration, persist_config=False
         )
-    async with ApiClient(configuration) as api:
-        api.user_agent = words.MANAGER
-        yield KubernetesClient(api, timeout_seconds=timeout_seconds)
 
 
 def in_cluster() -> bool:
     """Tell whether this process runs as a Pod with a ServiceAccount's token."""
     return "KUBERNETES_SERVICE_HOST" in os.environ and (_SERVICE_ACCOUNT_FILES / "token").exists()
+
+
+def _object_of(content: bytes) -> dict[str, Any] | None:
+    """Return the JSON object that `content` is, or None where it is none."""
+    try:
+        answer = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def _error_of(status: int, answer: Mapping[str, Any], what: str) -> errors.ClientError:

@@ -1,0 +1,254 @@
+"""Where a decision gets its facts: the caches, and one live read when they miss."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+import builders
+from caios_federation.admission.decide import Decider, Decision
+from caios_federation.api.vocabulary import SkipReason
+from caios_federation.caches import Account, Caches, ObjectCache
+from caios_federation.clients import errors
+from caios_federation.core.plan import Placement
+from component.clients.api_server import (
+    Answer,
+    ScriptedApi,
+    Seen,
+    always,
+    connected,
+    failure,
+    in_turn,
+    reply,
+    scripted,
+)
+
+POD = builders.pod()
+FEDERATED = builders.service_account(inject="true")
+PLAIN = builders.service_account()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A decider, what it knows, and the API server it asks."""
+
+    decider: Decider
+    caches: Caches
+    api: ScriptedApi
+
+    async def decide(self, name: str = "reader") -> Decision:
+        return await self.decider.decide("team-a", builders.pod(serviceAccountName=name))
+
+
+@asynccontextmanager
+async def world(
+    answer: Answer, *known: builders.Json, live_read_seconds: float = 10
+) -> AsyncIterator[World]:
+    """Yield a world whose caches know a federation and `known`."""
+    caches = knowing(*known)
+    async with scripted(answer) as api:
+        decider = Decider(caches, api.client, Placement(), live_read_seconds=live_read_seconds)
+        yield World(decider, caches, api)
+
+
+def knowing(*known: builders.Json) -> Caches:
+    caches = Caches()
+    caches.issuer = builders.ISSUER
+    by_kind: dict[str, ObjectCache[Any]] = {
+        "ServiceAccount": caches.accounts,
+        "FederatedStorageBinding": caches.bindings,
+        "StorageFederation": caches.federations,
+    }
+    for body in (builders.federation(), *known):
+        by_kind[body["kind"]].observe("ADDED", body)
+    return caches
+
+
+class Held:
+    """An answer that comes when the test says so."""
+
+    def __init__(self, make: Callable[[], web.StreamResponse]) -> None:
+        self.asked = asyncio.Event()
+        self.released = asyncio.Event()
+        self._make = make
+
+    async def __call__(self, _request: Seen) -> web.StreamResponse:
+        self.asked.set()
+        await self.released.wait()
+        return self._make()
+
+
+def federated() -> web.Response:
+    return reply(**FEDERATED)
+
+
+async def soon(wait: Awaitable[Any]) -> None:
+    """Wait for something that has to come; fail where it does not."""
+    async with asyncio.timeout(10):
+        await wait
+
+
+async def test_a_known_service_account_needs_no_request() -> None:
+    async with world(always(lambda: failure(500)), FEDERATED) as here:
+        decision = await here.decide()
+    assert decision.outcome == "injected"
+    assert decision.principal == builders.PRINCIPAL
+    assert here.api.seen == []
+
+
+async def test_a_known_service_account_that_asks_for_nothing_needs_no_request() -> None:
+    async with world(always(lambda: failure(500)), PLAIN) as here:
+        assert here.decider.certainly_unaffected("team-a", POD)
+        decision = await here.decide()
+    assert decision.skipped is SkipReason.NOT_FEDERATED
+    assert here.api.seen == []
+
+
+async def test_a_missing_service_account_is_read_once() -> None:
+    async with world(in_turn(federated)) as here:
+        assert not here.decider.certainly_unaffected("team-a", POD)
+        decision = await here.decide()
+    assert decision.outcome == "injected"
+    assert here.api.asked == ["GET /api/v1/namespaces/team-a/serviceaccounts/reader"]
+
+
+async def test_a_bound_service_account_that_is_missing_is_injected_whatever_the_read_says() -> None:
+    async with world(always(lambda: reply(**PLAIN)), builders.binding()) as here:
+        assert (await here.decide()).outcome == "injected"
+
+
+async def test_a_service_account_that_does_not_exist_is_not_federated() -> None:
+    async with world(always(lambda: failure(404))) as here:
+        decision = await here.decide()
+    assert decision.skipped is SkipReason.NOT_FEDERATED
+    assert decision.warnings == ()
+
+
+async def test_a_pod_that_opts_out_causes_no_read() -> None:
+    async with world(always(federated)) as here:
+        raw = builders.pod(labels=builders.words(inject="false"))
+        decision = await here.decider.decide("team-a", raw)
+    assert decision.skipped is SkipReason.POD_OPTED_OUT
+    assert here.api.seen == []
+
+
+async def test_ten_misses_of_one_name_make_one_read() -> None:
+    held = Held(federated)
+    async with world(held) as here:
+        waiting = [asyncio.create_task(here.decide()) for _ in range(10)]
+        await soon(held.asked.wait())
+        held.released.set()
+        decisions = await asyncio.gather(*waiting)
+    assert {decision.outcome for decision in decisions} == {"injected"}
+    assert len(here.api.seen) == 1
+
+
+async def test_misses_of_different_names_make_a_read_each() -> None:
+    async with world(always(lambda: failure(404))) as here:
+        await asyncio.gather(here.decide("a"), here.decide("b"), here.decide("a"))
+    assert sorted(here.api.asked) == [
+        f"GET /api/v1/namespaces/team-a/serviceaccounts/{name}" for name in "ab"
+    ]
+
+
+async def test_who_gives_up_waiting_does_not_take_the_answer_from_the_others() -> None:
+    held = Held(federated)
+    async with world(held) as here:
+        first, second = (asyncio.create_task(here.decide()) for _ in range(2))
+        await soon(held.asked.wait())
+        first.cancel()
+        await asyncio.wait([first])
+        held.released.set()
+        decision = await second
+    assert first.cancelled()
+    assert decision.outcome == "injected"
+    assert len(here.api.seen) == 1
+
+
+async def test_a_failed_read_is_tried_again_for_the_next_pod() -> None:
+    async with world(in_turn(lambda: failure(503), federated)) as here:
+        with pytest.raises(errors.Unavailable):
+            await here.decide()
+        assert (await here.decide()).outcome == "injected"
+
+
+async def test_a_failed_read_fails_all_who_wait_for_it() -> None:
+    held = Held(lambda: failure(503))
+    async with world(held) as here:
+        waiting = [asyncio.create_task(here.decide()) for _ in range(3)]
+        await soon(held.asked.wait())
+        held.released.set()
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(result) for result in results} == {errors.Unavailable}
+    assert len(here.api.seen) == 1
+
+
+async def test_a_late_answer_is_no_answer() -> None:
+    held = Held(federated)
+    async with world(held, live_read_seconds=0.05) as here:
+        with pytest.raises(errors.Unavailable, match=r"no answer in 0\.05 s"):
+            await here.decide()
+        held.released.set()
+
+
+async def test_an_api_server_that_is_gone_is_unavailable() -> None:
+    async with connected("http://127.0.0.1:1") as client:
+        decider = Decider(knowing(), client, Placement(), live_read_seconds=10)
+        with pytest.raises(errors.Unavailable):
+            await decider.decide("team-a", POD)
+
+
+async def test_a_live_answer_never_enters_the_cache() -> None:
+    async with world(always(federated)) as here:
+        await here.decide()
+        assert here.caches.accounts.objects == {}
+        await here.decide()
+    assert len(here.api.seen) == 2
+
+
+async def test_a_live_answer_never_overwrites_what_the_watch_has_shown_meanwhile() -> None:
+    held = Held(lambda: reply(**PLAIN))
+    async with world(held) as here:
+        waiting = asyncio.create_task(here.decide())
+        await soon(held.asked.wait())
+        here.caches.accounts.observe("ADDED", FEDERATED)
+        held.released.set()
+        await waiting
+        known = here.caches.accounts.objects["team-a/reader"]
+        assert known == Account("uid-team-a-reader", {"caios.coreweave.com/inject": "true"})
+        assert (await here.decide()).outcome == "injected"
+
+
+@pytest.mark.parametrize("make", [federated, lambda: failure(503)])
+async def test_a_read_that_nobody_waits_for_any_more_leaves_nothing_behind(
+    make: Callable[[], web.StreamResponse],
+) -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: complaints.append(about))
+    held = Held(make)
+    async with world(held) as here:
+        only = asyncio.create_task(here.decide())
+        await soon(held.asked.wait())
+        (reading,) = here.decider._reading.values()
+        only.cancel()
+        await asyncio.wait([only])
+        held.released.set()
+        await soon(asyncio.wait([reading]))
+        await asyncio.sleep(0)
+        assert here.decider._reading == {}
+    del only, reading
+    gc.collect()
+    await asyncio.sleep(0)
+    assert complaints == []
+
+
+async def test_reads_leave_no_memory_of_the_names_asked_for() -> None:
+    async with world(always(lambda: failure(404))) as here:
+        await asyncio.gather(*(here.decide(f"name-{number}") for number in range(50)))
+        await asyncio.sleep(0)
+        assert here.decider._reading == {}
