@@ -1,6 +1,7 @@
 """`caios-federation`, also `kubectl caios`: the operator's process, and what is decided offline.
 
-Data goes to standard output, talk to standard error. Exit codes: 0 fine, 1 a finding, 2 usage.
+Data goes to standard output, talk to standard error. Exit codes: 0 fine, 1 a finding, 2 usage,
+3 the API server cannot be reached or refuses.
 """
 
 import click

@@ -16,7 +16,10 @@ from caios_federation.settings import Role, Settings
     help="What this process does; CAIOS_ROLE when not given.",
 )
 def run(role: str | None) -> None:
-    """Run the operator. Settings come from CAIOS_* variables (docs/reference/settings.md)."""
+    """Run the operator until SIGTERM.
+
+    Settings come from CAIOS_* variables: docs/reference/settings.md lists them.
+    """
     try:
         settings = Settings(role=Role(role)) if role else Settings()
     except ValidationError as error:
@@ -25,10 +28,16 @@ def run(role: str | None) -> None:
             click.echo(f"{name.rstrip('_')}: {problem['msg']}", err=True)
         raise SystemExit(2) from None
     # Kopf and the Kubernetes client are imported here alone, so that the other verbs start fast.
+    from caios_federation.clients.errors import ClientError  # noqa: PLC0415
     from caios_federation.handlers import registry_for  # noqa: PLC0415
     from caios_federation.observe.logging import configure  # noqa: PLC0415
     from caios_federation.runtime import operate  # noqa: PLC0415
 
     configure(settings.log)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(operate(settings, registry_for(settings.role)))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(operate(settings, registry_for(settings.role)))
+    except* ClientError as group:
+        for refusal in group.exceptions:
+            click.echo(f"error: {refusal}", err=True)
+        raise SystemExit(3) from None
