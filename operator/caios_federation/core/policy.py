@@ -170,7 +170,10 @@ def _actions(grant: Grant) -> tuple[frozenset[str], frozenset[str], frozenset[st
         case Access.CUSTOM:
             everything = frozenset(filter(_is_global, grant.actions))
             rest = grant.actions - everything
-            return rest - _OBJECT_ACTIONS, rest - _BUCKET_ACTIONS, everything
+            # A pattern such as `s3:Get*` is for buckets and objects. But on `*` or `team-a-*` it
+            # would reach every object, so a grant of prefixes has it on objects alone.
+            on_bucket = rest & _BUCKET_ACTIONS if grant.prefixes else rest - _OBJECT_ACTIONS
+            return on_bucket, rest - _BUCKET_ACTIONS, everything
 
 
 def _full_control(grant: Grant) -> tuple[frozenset[str], frozenset[str]]:

@@ -137,6 +137,15 @@ def test_unknown_actions_join_the_known_ones() -> None:
     }
 
 
+def test_a_pattern_of_actions_does_not_reach_past_the_prefixes() -> None:
+    """On the resource `*`, which stands for every bucket, it would reach every object."""
+    limited = grant("Custom", buckets=["*"], prefixes=["a/"], actions=["s3:Get*", "s3:ListBucket"])
+    assert statements(limited) == {
+        "data-buckets": (["s3:ListBucket"], ["*"]),
+        "data-objects": (["s3:Get*"], ["*/a/*"]),
+    }
+
+
 @pytest.mark.parametrize("action", ["s3:ListAllMyBuckets", "cwobject:ListBucketInfo", "cwobject:*"])
 def test_an_action_that_is_global_stands_alone_on_everything(action: str) -> None:
     assert statements(grant("Custom", actions=[action, "s3:GetObject"])) == {
