@@ -71,7 +71,8 @@ def plan(pod: Pod, values: Values, place: Placement) -> Plan:
     drafts = [_addition(container, values, place, volume, warnings) for container in selected]
     additions = tuple(draft for draft in drafts if draft.env or draft.mount)
     given = frozenset(name for addition in additions for name, _ in addition.env)
-    mounted = any(addition.mount for addition in additions)
+    mount = volume.name, normalise(place.mount_path)
+    mounted = any(item.mount or mount in item.container.mounts for item in additions)
     return Plan(
         volume=volume if mounted and volume.name not in pod.volumes else None,
         additions=additions,

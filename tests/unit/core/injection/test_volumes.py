@@ -157,6 +157,13 @@ def test_a_volume_that_no_container_mounts_is_not_added() -> None:
     assert "volumes" not in inject(pod(item)).spec
 
 
+def test_a_volume_that_is_mounted_but_missing_is_added() -> None:
+    after = inject(pod(container(mounts={VOLUME: MOUNT_PATH})))
+    assert after.spec["volumes"] == [token_volume()]
+    assert after.container()["volumeMounts"] == [{"name": VOLUME, "mountPath": MOUNT_PATH}]
+    assert after.container()["env"][:2] == CREDENTIALS
+
+
 def test_names_and_places_can_be_set() -> None:
     after = inject(pod(), place=Placement("vol", "/custom/path", "tok"))
     assert after.spec["volumes"][0]["name"] == "vol"
