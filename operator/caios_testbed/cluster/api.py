@@ -78,6 +78,14 @@ class Api:
             return None
         return found if status == HTTPStatus.OK else None
 
+    def node_ready(self, name: str) -> bool:
+        """Whether the node called `name` is ready, and nothing keeps Pods from it."""
+        node = self.get(f"/api/v1/nodes/{name}")
+        if node is None or node["spec"].get("taints"):
+            return False
+        conditions = node.get("status", {}).get("conditions", [])
+        return {"Ready": "True"}.items() <= {c["type"]: c["status"] for c in conditions}.items()
+
     def publish_discovery(self) -> None:
         """Let anyone read the issuer's discovery document and keys.
 

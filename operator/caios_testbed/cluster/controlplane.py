@@ -7,29 +7,28 @@ mutated and stored, but never run.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from caios_testbed.cluster import components
 from caios_testbed.cluster.api import Api
 from caios_testbed.cluster.binaries import CONTROL_PLANE, Binaries, ensure_binaries
 from caios_testbed.cluster.components import ISSUER, Plan
 from caios_testbed.cluster.kubeconfig import write_kubeconfig
+from caios_testbed.cluster.launch import (
+    start_apiserver,
+    start_controllers,
+    start_etcd,
+    wait_for_controllers,
+)
 from caios_testbed.cluster.pki import Pki
 from caios_testbed.cluster.ports import free_ports
-from caios_testbed.cluster.process import listening
 from caios_testbed.cluster.progress import Progress
 from caios_testbed.cluster.roster import Roster
 from caios_testbed.cluster.state import Ports, State, locked
 
 NAMES = ("etcd", "kube-apiserver", "kube-controller-manager")
-
-READY_SECONDS = 90
-"""From the start of a component to its readiness: 3 s on an idle machine, more on a busy one."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -194,33 +193,3 @@ class ControlPlane:
 
     def _start_apiserver(self, plan: Plan) -> None:
         start_apiserver(plan, self._roster, self._api)
-
-
-def start_etcd(plan: Plan, roster: Roster) -> None:
-    """Start etcd and wait until it listens."""
-    etcd = roster.start("etcd", components.etcd(plan))
-    # An API server that starts before etcd listens waits for a second before it tries again.
-    roster.wait("etcd", lambda: listening(etcd.pid, plan.ports.etcd), READY_SECONDS)
-
-
-def start_apiserver(plan: Plan, roster: Roster, api: Api) -> None:
-    """Start the API server and wait until it is ready."""
-    roster.start("kube-apiserver", components.apiserver(plan))
-    roster.wait("kube-apiserver", lambda: api.answers("/readyz"), READY_SECONDS)
-
-
-def start_controllers(plan: Plan, roster: Roster, extra: Sequence[str] = ()) -> None:
-    """Start the controller manager, and the scheduler when `extra` names it."""
-    roster.start("kube-controller-manager", components.controller_manager(plan))
-    if "kube-scheduler" in extra:
-        roster.start("kube-scheduler", components.scheduler(plan))
-
-
-def wait_for_controllers(api: Api, roster: Roster) -> None:
-    """Wait until the controllers work: only then a Pod may be created in `default`."""
-    namespace = "/api/v1/namespaces/default"
-    for path in (
-        f"{namespace}/serviceaccounts/default",
-        f"{namespace}/configmaps/kube-root-ca.crt",
-    ):
-        roster.wait("kube-controller-manager", partial(api.answers, path), READY_SECONDS)
