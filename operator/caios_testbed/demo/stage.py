@@ -10,7 +10,7 @@ from pathlib import Path
 from caios_testbed import directories
 from caios_testbed.authority import Authority
 from caios_testbed.cluster.cluster import PORTS, Cluster
-from caios_testbed.cluster.images import ensure_aws_cli_image, ensure_workload_image
+from caios_testbed.cluster.images import ensure_aws_cli_image, ensure_sandbox_image
 from caios_testbed.cluster.process import listening
 from caios_testbed.cluster.progress import Progress
 from caios_testbed.cluster.roster import Roster
@@ -57,15 +57,14 @@ class Stage:
     def set_up(self, progress: Progress) -> tuple[str, str]:
         """Start cluster and emulator, load the images; return the names of the images.
 
-        The first is the AWS CLI, the second a workload. Raises ClusterError.
+        The first is the AWS CLI, the second something that idles. Raises ClusterError.
         """
         authority = Authority.at(self.authority, "caios-testbed CA")
         cli = ensure_aws_cli_image(authority.pem, progress)
-        workload = ensure_workload_image(authority.pem, progress)
+        workload = ensure_sandbox_image(progress)
         self.cluster.up(progress)
-        for image in (cli, workload):
-            with progress.step(f"{image.reference} on the node", "loading an image"):
-                self.cluster.load_image(image.tar)
+        with progress.step(f"{cli.reference} on the node", "loading the image"):
+            self.cluster.load_image(cli.tar)
         with progress.step("the testbed's CoreWeave answers", "starting it"):
             self._start_emulator()
         return cli.reference, workload.reference
@@ -80,17 +79,20 @@ class Stage:
     def coreweave(self, method: str, path: str, body: str = "") -> list[str]:
         """Return the curl command for a request to CoreWeave's API, as an administrator."""
         host = "api.coreweave.com"
-        data = ["--header=Content-Type: application/json", f"--data={body}"] if body else []
+        options = {
+            "--request": method,
+            "--cacert": str(self.authority / "ca.crt"),
+            "--resolve": f"{host}:443:{self.cluster.cluster_address}",
+            "--oauth2-bearer": DEMO_TOKEN,
+            **({"--json": body} if body else {}),
+        }
+        words = [word for option in options.items() for word in option]
         return [
             "curl",
             "--silent",
             "--show-error",
             "--fail-with-body",
-            f"--request={method}",
-            f"--cacert={self.authority / 'ca.crt'}",
-            f"--resolve={host}:443:{self.cluster.cluster_address}",
-            f"--header=Authorization: Bearer {DEMO_TOKEN}",
-            *data,
+            *words,
             f"https://{host}{path}",
         ]
 

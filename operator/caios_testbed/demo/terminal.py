@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from caios_testbed.cluster.waiting import eventually
 from caios_testbed.product import CommandError
 
-LIMIT_SECONDS = 120
+LIMIT_SECONDS = 60
+"""For one command, and for what is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +44,44 @@ class Terminal:
         """
         line = shown or self._line(command)
         self.write(f"$ {line}")
-        done = subprocess.run(
-            command,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=LIMIT_SECONDS,
-            check=False,
-        )
+        done = _run(command, stdin)
         if done.stdout:
             self.write(done.stdout.rstrip("\n"))
         if done.returncode:
             raise CommandError(f"{line}: exit code {done.returncode}: {done.stdout.strip()}")
         return done.stdout
 
+    def run_until(self, command: Sequence[str], says: str) -> str:
+        """Repeat `command` until what it prints matches `says`; show and return the last time.
+
+        Raises CommandError when it never does.
+        """
+        last = [""]
+
+        def matches() -> bool:
+            last[0] = _run(command, None).stdout
+            return re.search(says, last[0]) is not None
+
+        found = eventually(matches, LIMIT_SECONDS)
+        line = self._line(command)
+        self.write(f"$ {line}")
+        self.write(last[0].strip("\n"))
+        if not found:
+            raise CommandError(f"{line}: does not print {says}, but: {last[0].strip()}")
+        return last[0]
+
     def _line(self, command: Sequence[str]) -> str:
         words = (self.short.get(word, word) for word in command)
-        return " ".join(shlex.quote(word) if word else "" for word in words if word)
+        return " ".join(shlex.quote(word) for word in words if word)
+
+
+def _run(command: Sequence[str], stdin: str | None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
