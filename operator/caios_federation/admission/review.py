@@ -21,6 +21,7 @@ class Request:
     uid: str
     namespace: str
     operation: str
+    group: str
     kind: str
     dry_run: bool
     pod: Any
@@ -29,7 +30,12 @@ class Request:
     @property
     def creates_pod(self) -> bool:
         """Whether this is what the webhook is registered for; all else is allowed unseen."""
-        return self.operation == "CREATE" and self.kind == "Pod" and isinstance(self.pod, dict)
+        return (
+            self.operation == "CREATE"
+            and self.kind == "Pod"
+            and not self.group  # a Pod of the core group, not of somebody's CRD
+            and isinstance(self.pod, dict)
+        )
 
     @property
     def pod_name(self) -> str:
@@ -59,6 +65,7 @@ def parse_review(body: bytes) -> Request:
         uid=uid,
         namespace=str(request.get("namespace") or ""),
         operation=str(request.get("operation") or ""),
+        group=str(kind.get("group") or "") if isinstance(kind, dict) else "",
         kind=str(kind.get("kind")) if isinstance(kind, dict) else "",
         dry_run=request.get("dryRun") is True,
         pod=request.get("object"),

@@ -140,17 +140,9 @@ class AdmissionServer:
         return web.Response(status=503 if self._draining else 200)
 
     async def _mutate(self, http: web.Request, dispatch: kopf.WebhookFn) -> web.Response:
-        if http.content_type != "application/json":
-            return _refusal(415, "Content-Type: must be application/json")
-        try:
-            review = parse_review(await http.read())
-        except web.HTTPRequestEntityTooLarge:
-            limit = self._settings.body_limit_bytes
-            log.warning("admission refused", err="body over the limit", limitBytes=limit)
-            return _refusal(413, f"body: longer than {limit} bytes")
-        except BadReviewError as error:
-            log.warning("admission refused", err=str(error))
-            return _refusal(400, str(error))
+        review = await self._read(http)
+        if isinstance(review, web.Response):
+            return review
         if not review.creates_pod or self._decider.certainly_unaffected(
             review.namespace, review.pod
         ):
@@ -161,7 +153,7 @@ class AdmissionServer:
                 decision = await self._dispatch(review, dispatch)
         except Exception as error:  # noqa: BLE001  # the edge of a request: failurePolicy decides
             _log(review, started, outcome="failed", err=f"{type(error).__name__}: {error}"[:256])
-            return _refusal(500, "the admission server failed; its log has the reason")
+            return _failure(500, "the admission server failed; its log has the reason")
         _log(
             review,
             started,
@@ -171,6 +163,20 @@ class AdmissionServer:
             principal=decision.principal,
         )
         return _answer(review, decision)
+
+    async def _read(self, http: web.Request) -> Request | web.Response:
+        """Return the review that was sent, or the refusal of what is none."""
+        limit = self._settings.body_limit_bytes
+        if http.content_type != "application/json":
+            return _refused(415, "Content-Type: must be application/json")
+        try:
+            return parse_review(await http.read())
+        except web.HTTPRequestEntityTooLarge:
+            return _refused(413, f"body: longer than {limit} bytes")
+        except BadReviewError as error:
+            return _refused(400, str(error))
+        except ConnectionError:
+            return _refused(400, "body: the client left before it was complete")
 
     async def _dispatch(self, review: Request, dispatch: kopf.WebhookFn) -> Decision:
         """Let Kopf run the handler; return the decision it left."""
@@ -204,7 +210,13 @@ def _answer(review: Request, decision: Decision | None) -> web.Response:
     return web.Response(body=render_answer(review, decision), content_type="application/json")
 
 
-def _refusal(status: int, message: str) -> web.Response:
+def _refused(status: int, problem: str) -> web.Response:
+    """Say what is wrong with a request, to its sender and in the log."""
+    log.warning("admission refused", err=problem)
+    return _failure(status, problem)
+
+
+def _failure(status: int, message: str) -> web.Response:
     """Return a failure of the call, never a denial of the Pod."""
     return web.Response(status=status, text=f"{message}\n")
 
