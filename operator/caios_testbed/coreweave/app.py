@@ -25,6 +25,7 @@ from caios_testbed.coreweave.keys import timestamp
 from caios_testbed.coreweave.requestlog import Entry
 from caios_testbed.coreweave.settings import DEMO_ORGANIZATION, DEMO_TOKEN, Knobs
 from caios_testbed.coreweave.state import State, callers
+from caios_testbed.coreweave.tunnel import Tunnel
 from caios_testbed.coreweave.wire import split_target
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ class Options:
     http: tuple[str, int] | None = ("127.0.0.1", 0)
     https: tuple[str, int] | None = ("127.0.0.1", 0)
     """Where to listen; port 0 for a free one, `None` for not at all."""
+    proxy: tuple[str, int] | None = None
+    """Where to listen as an HTTPS proxy that leads to the HTTPS listener; see `tunnel.py`."""
     s3_hosts: Sequence[str] = ()
     """More host names of which the buckets are subdomains."""
     sans: Sequence[str] = ()
@@ -83,6 +86,9 @@ class Emulator:
         """Base URL over HTTP, `http://127.0.0.1:PORT`: the control API, and a proxy for S3."""
         self.https_url = ""
         """Base URL over HTTPS, `https://localhost:PORT`."""
+        self.proxy_url = ""
+        """What HTTPS_PROXY is set to, where a proxy was asked for."""
+        self._tunnel: Tunnel | None = None
         self._directory = self.options.ca_directory or directories.state("ca")
         self._s3_hosts = (*S3_HOSTS, *self.options.s3_hosts)
         self._runner: web.AppRunner | None = None
@@ -136,9 +142,16 @@ class Emulator:
         if self.options.https is not None:
             port = await self._listen(self.options.https, self._tls())
             self.https_url = f"https://localhost:{port}"
+            if self.options.proxy is not None:
+                self._tunnel = Tunnel((self.options.https[0], port))
+                port = await self._tunnel.start(*self.options.proxy)
+                self.proxy_url = f"http://127.0.0.1:{port}"
 
     async def stop(self) -> None:
         """Finish requests, close the listeners, forget what was stored."""
+        if self._tunnel is not None:
+            await self._tunnel.stop()
+            self._tunnel = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -56,6 +56,9 @@ def coreweave() -> None:
 @click.option(
     "--http", default="127.0.0.1:80", show_default=True, help="HOST:PORT, or `off`; port 0: any."
 )
+@click.option(
+    "--proxy", default="off", show_default=True, help="HOST:PORT of an HTTPS proxy to the emulator."
+)
 @click.option("--san", "sans", multiple=True, help="One more name of the certificate; repeatable.")
 @click.option(
     "--s3-host",
@@ -88,6 +91,7 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument per option
     key_files: tuple[str, ...],
     https: str,
     http: str,
+    proxy: str,
     sans: tuple[str, ...],
     s3_hosts: tuple[str, ...],
     assignments: tuple[str, ...],
@@ -104,6 +108,7 @@ def serve(  # noqa: PLR0913, PLR0917  # one argument per option
         knobs=_knobs(assignments),
         http=_address(http),
         https=_address(https),
+        proxy=_address(proxy),
         s3_hosts=s3_hosts,
         sans=sans,
         ca_directory=ca_directory,
@@ -122,15 +127,16 @@ async def _serve(options: Options, ready_file: Path | None) -> None:
         ready = {
             "url": emulator.url,
             "httpsUrl": emulator.https_url,
+            "proxyUrl": emulator.proxy_url,
             "caFile": str(emulator.ca_file) if emulator.https_url else "",
             "organization": emulator.organization,
         }
-        print(f"listening: {json.dumps(ready)}", flush=True)
         if ready_file is not None:
             # Whole or not at all, for those who poll.
             temporary = ready_file.with_name(ready_file.name + ".new")
             await asyncio.to_thread(temporary.write_text, json.dumps(ready) + "\n")
             await asyncio.to_thread(temporary.replace, ready_file)
+        print(f"listening: {json.dumps(ready)}", flush=True)
         await stop.wait()
 
 

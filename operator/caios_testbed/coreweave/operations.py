@@ -138,6 +138,11 @@ def identify(
 ) -> S3Operation:
     """Return the operation. Raises S3Error with NotImplemented or InvalidRequest."""
     level = Level.OBJECT if key else Level.BUCKET if bucket else Level.SERVICE
+    if {"AWSAccessKeyId", "Signature"} <= query.keys():
+        raise S3Error(
+            "InvalidRequest",
+            "signature version 2 is not supported; please use AWS4-HMAC-SHA256",
+        )
     names = {name for name in query if not name.lower().startswith("x-amz-")}
     if unknown := sorted(names - SELECTORS - MODIFIERS):
         raise _not_implemented(f"{method} with the parameter {unknown[0]}")

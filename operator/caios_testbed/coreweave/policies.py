@@ -6,6 +6,7 @@ Source: CoreWeave docs, organization policies and the API reference of EnsureAcc
 from __future__ import annotations
 
 import datetime as dt
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,8 @@ from typing import Any
 from caios_testbed.coreweave.errors import ApiError, Code
 
 VERSION = "v1alpha1"
+MEMORY = dt.timedelta(hours=1)
+"""How long replaced policies are remembered: the longest propagation delay that makes sense."""
 STATEMENT_FIELDS = ("name", "effect", "actions", "resources", "principals")
 
 
@@ -62,41 +65,55 @@ class Policy:
 
 
 class PolicyStore:
-    """The policies of the organization, with their past.
+    """The policies of the organization, with their recent past.
 
-    A change counts only after the propagation delay, so the store remembers what was in force
-    before: `effective` answers for any moment.
+    A change counts only after the propagation delay, so the store remembers what each change
+    replaced: `effective` undoes the changes that are younger than the moment asked for.
     """
 
     def __init__(self) -> None:
-        self._history: list[tuple[dt.datetime, Mapping[str, Policy]]] = []
+        self._current: dict[str, Policy] = {}
+        self._changes: deque[tuple[dt.datetime, str, Policy | None]] = deque()
 
     @property
     def current(self) -> Mapping[str, Policy]:
         """What was written last, by name: what the list operation shows."""
-        return self._history[-1][1] if self._history else {}
+        return self._current
 
     def effective(self, moment: dt.datetime) -> tuple[Policy, ...]:
-        """Return the policies that had been written by `moment`."""
-        for written, policies in reversed(self._history):
+        """Return the policies that had been written by `moment`, at most an hour back."""
+        if not self._changes or self._changes[-1][0] <= moment:
+            return tuple(self._current.values())
+        policies = dict(self._current)
+        for written, name, replaced in reversed(self._changes):
             if written <= moment:
-                return tuple(policies.values())
-        return ()
+                break
+            policies.pop(name, None)
+            if replaced is not None:
+                policies[name] = replaced
+        return tuple(policies.values())
 
     def ensure(self, policy: Policy, now: dt.datetime) -> None:
         """Create or replace the whole policy of that name."""
-        self._history.append((now, {**self.current, policy.name: policy}))
+        self._remember(policy.name, now)
+        self._current[policy.name] = policy
 
     def delete(self, name: str, now: dt.datetime) -> None:
         """Remove a policy. Raises ApiError with NOT_FOUND where there is none of that name."""
-        if name not in self.current:
+        if name not in self._current:
             raise ApiError(Code.NOT_FOUND, f"access policy {name} not found")
-        rest = {key: policy for key, policy in self.current.items() if key != name}
-        self._history.append((now, rest))
+        self._remember(name, now)
+        del self._current[name]
 
     def clear(self) -> None:
         """Forget everything."""
-        self._history.clear()
+        self._current.clear()
+        self._changes.clear()
+
+    def _remember(self, name: str, now: dt.datetime) -> None:
+        while self._changes and self._changes[0][0] < now - MEMORY:
+            self._changes.popleft()
+        self._changes.append((now, name, self._current.get(name)))
 
 
 def parse_policy(document: object) -> Policy:

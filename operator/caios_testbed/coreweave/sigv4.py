@@ -58,16 +58,10 @@ class Signed:
 
 def read_signature(wire: Wire) -> Signed:
     """Return what the request says. Raises S3Error."""
-    query = wire.parameters()
-    if "X-Amz-Signature" in query:
+    if "X-Amz-Signature" in wire.parameters():
         return _presigned(wire)
     header = wire.headers.get("Authorization")
     if header is None:
-        if "Signature" in query:
-            raise S3Error(
-                "InvalidRequest",
-                "signature version 2 is not supported; please use AWS4-HMAC-SHA256",
-            )
         raise S3Error("AccessDenied", "the request is not signed; anonymous access is not granted")
     parts = _HEADER.fullmatch(header.strip())
     if parts is None:
