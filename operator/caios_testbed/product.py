@@ -6,6 +6,7 @@ It runs as its own ServiceAccount with the rights that are shipped, so that a mi
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ from pathlib import Path
 import yaml
 
 from caios_testbed.cluster.failure import ClusterError
-from caios_testbed.cluster.process import listening
 from caios_testbed.cluster.roster import Roster
 from caios_testbed.cluster.waiting import eventually
 
@@ -106,8 +106,8 @@ class Product:
         }
         variables = [f"{name}={text}" for name, text in environment.items()]
         program = [sys.executable, "-m", "caios_federation", "run", "--role=all"]
-        process = self._roster.start(_NAME, ["env", *variables, *program])
-        self._roster.wait(_NAME, lambda: listening(process.pid, self.port), READY_SECONDS)
+        self._roster.start(_NAME, ["env", *variables, *program])
+        self._roster.wait(_NAME, self._listening, READY_SECONDS)
         if not eventually(self._provisioned, READY_SECONDS):
             raise ClusterError(f"operator: no webhook configuration; its log is {self.log}")
 
@@ -118,6 +118,13 @@ class Product:
     @property
     def _roster(self) -> Roster:
         return Roster(self.directory)
+
+    def _listening(self) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def _provisioned(self) -> bool:
         """Whether the webhook configuration trusts the certificate that is served."""

@@ -83,12 +83,12 @@ def claims(token: str) -> dict[str, Any]:
 
 
 def processes(cluster: Cluster) -> dict[int, int]:
-    """Every live process of the cluster, with its start time: found by other ways than `down`'s.
+    """Return live processes and their start times, found by other ways than those of `down`.
 
     By the network namespace, which the components share, by the cgroups of its containers, and
     by the socket of its containerd, which the shims are given.
     """
-    namespace = os.stat(f"/var/run/netns/{cluster.netns}").st_ino
+    namespace = cluster.network.path.stat().st_ino
     node = Node(cluster.name, cluster.directory)
     ids = leftovers.container_ids(node.containerd_state)
     found = {}
@@ -106,7 +106,7 @@ def processes(cluster: Cluster) -> dict[int, int]:
 
 
 def traces(name: str) -> list[str]:
-    """What the host shows of the cluster called `name`, one line each."""
+    """Return what the host shows of the cluster called `name`, one line each."""
     network = Cluster(name).network
     commands = (["ip", "netns"], ["ip", "-oneline", "link"], ["cat", "/proc/mounts"])
     lines = [

@@ -40,6 +40,7 @@ def pod(namespace: str, name: str, image: str, script: str, **spec: Any) -> dict
         "spec": {
             "serviceAccountName": "reader",
             "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
             "containers": [container],
             **spec,
         },

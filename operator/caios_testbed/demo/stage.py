@@ -47,7 +47,7 @@ class Stage:
     def product(self) -> Product:
         """The operator, which the cluster's API server reaches over the link to this machine."""
         host = self.cluster.host_address
-        return Product(self.directory / "operator", self.kubectl, host, OPERATOR_PORT)
+        return Product(self._place("operator"), self.kubectl, host, OPERATOR_PORT)
 
     @property
     def authority(self) -> Path:
@@ -71,7 +71,7 @@ class Stage:
 
     def strike(self) -> None:
         """End everything that `set_up` and the walk started; fine when nothing runs."""
-        Roster(self.directory / "operator").stop_all()
+        Roster(self._place("operator")).stop_all()
         self._emulator.stop_all()
         self.cluster.down()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -98,12 +98,14 @@ class Stage:
 
     @property
     def _emulator(self) -> Roster:
-        return Roster(self.directory / "coreweave", self.cluster.network.enter)
+        return Roster(self._place(_EMULATOR), self.cluster.network.enter)
+
+    def _place(self, part: str) -> Path:
+        return directories.state("demo", self.name, part)
 
     def _start_emulator(self) -> None:
         """Start the emulator anew in the cluster's network: it forgets what it was told before."""
         roster, cluster = self._emulator, self.cluster
-        roster.directory.mkdir(parents=True, exist_ok=True)
         roster.stop_all()
         issuer = f"{cluster.issuer}=https://{cluster.cluster_address}:{PORTS.apiserver}"
         process = roster.start(
