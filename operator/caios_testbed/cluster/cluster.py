@@ -21,7 +21,7 @@ from caios_testbed.cluster.components import ISSUER, Plan
 from caios_testbed.cluster.failure import ClusterError
 from caios_testbed.cluster.images import ensure_sandbox_image
 from caios_testbed.cluster.kubeconfig import write_kubeconfig
-from caios_testbed.cluster.launch import launch
+from caios_testbed.cluster.launch import launch, start_containerd
 from caios_testbed.cluster.network import (
     NODE_ADDRESS,
     Network,
@@ -34,6 +34,7 @@ from caios_testbed.cluster.oci import Image
 from caios_testbed.cluster.packages import NODE as NODE_PACKAGES
 from caios_testbed.cluster.packages import ensure_packages
 from caios_testbed.cluster.pki import Pki
+from caios_testbed.cluster.process import boot_id
 from caios_testbed.cluster.progress import Progress
 from caios_testbed.cluster.roster import Roster
 from caios_testbed.cluster.state import Ports, locked
@@ -257,15 +258,31 @@ class Cluster:
         )
         launch(plan, node, self._roster, sandbox, progress)
 
+    def _forget_containers(self, node: Node, roster: Roster) -> bool:
+        """Remove all containers, which have ended, from containerd's data.
+
+        Return whether what is left, the images, may be kept for the next start: importing them
+        takes longer than all the rest. A containerd that was killed is started once more for it.
+        """
+        containerd = roster.state.process("containerd")
+        if containerd is None:
+            return True
+        if containerd.boot != boot_id():
+            return False  # the machine went down, and not all may have reached the disk
+        if not containerd.alive:
+            try:
+                start_containerd(node, roster)
+            except ClusterError:
+                return False
+        return containers.remove_all(node.socket)
+
     def _clear(self) -> None:
         """Remove all that a start made but certificates, identity, images and logs."""
         node, roster = self._node(), self._roster
         roster.stop("kubelet", "kube-proxy", grace=0)  # or kubelet starts again what ends
         ids = leftovers.container_ids(node.containerd_state)
         leftovers.end_containers(ids)
-        # Images are kept for the next start, since importing them takes longer than all the rest,
-        # unless containerd died: then its data names containers which nobody can remove.
-        kept = roster.state.process("containerd") is None or containers.remove_all(node.socket)
+        kept = self._forget_containers(node, roster)
         roster.stop("containerd", grace=0)
         leftovers.end_shims(node.socket)
         leftovers.remove_shim_sockets(node.containerd_state)

@@ -43,7 +43,13 @@ def remove_all(socket: Path) -> bool:
     if listed.returncode != 0:
         return False
     found = listed.stdout.split()
-    return not found or _ctr(socket, *namespace, "delete", *found).returncode == 0
+    if found and _ctr(socket, *namespace, "delete", *found).returncode != 0:
+        return False
+    # containerd deletes files some time later, when it may be gone. It does at once when a lease
+    # ends that is deleted with --sync.
+    lease = ("--namespace", "k8s.io", "leases")
+    _ctr(socket, *lease, "create", "--id", "collect")
+    return _ctr(socket, *lease, "delete", "--sync", "collect").returncode == 0
 
 
 def _ctr(socket: Path, *argv: str) -> subprocess.CompletedProcess[str]:

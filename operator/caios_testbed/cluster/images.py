@@ -27,6 +27,9 @@ AWS_CLI_REFERENCE = "docker.io/amazon/aws-cli:{}"
 CONSTRAINTS = Path(__file__).parents[3] / "constraints" / "awscli.txt"
 """Pinned and hashed; it comes with the checkout."""
 
+KEPT = 3
+"""How many images of the AWS CLI are kept, of 230 MB each: every CA has its own."""
+
 FORMAT = "2"
 """Part of every key: to be raised when the code below makes other images of the same parts."""
 
@@ -84,8 +87,9 @@ def ensure_aws_cli_image(authority_pem: bytes, progress: Progress) -> Image:
             with progress.step("image of the AWS CLI built", "building the image of the AWS CLI"):
                 _build_aws_cli(base, bundle)
         if not tar.exists():
-            for other in cache.glob("image-*.tar"):
-                other.unlink()  # that of a CA which is gone: 150 MB each
+            newest = sorted(cache.glob("image-*.tar"), key=lambda path: -path.stat().st_mtime)
+            for old in newest[KEPT - 1 :]:
+                old.unlink()
             trust = cache / "trust.tar"
             write_layer(trust, {BUNDLE: File(bundle.read_bytes() + b"\n" + authority_pem)})
             config = {"Env": [PATH], "Entrypoint": [rootfs.AWS_ENTRY], "WorkingDir": "/aws"}

@@ -27,8 +27,7 @@ def launch(plan: Plan, node: Node, roster: Roster, sandbox: Image, progress: Pro
         start_etcd(plan, roster)
         roster.start("kube-apiserver", components.apiserver(plan))
         dnsmasq = roster.start("dnsmasq", node.dnsmasq())
-        roster.start("containerd", node.containerd())
-        roster.wait("containerd", partial(containers.answers, node.socket), READY_SECONDS)
+        start_containerd(node, roster)
         containers.import_image(node.socket, sandbox.tar)
         wait_for_apiserver(api, roster)
     with progress.step("node ready", "waiting for the node"):
@@ -40,6 +39,12 @@ def launch(plan: Plan, node: Node, roster: Roster, sandbox: Image, progress: Pro
         roster.wait("dnsmasq", lambda: listening(dnsmasq.pid, 53), READY_SECONDS)
         wait_for_controllers(api, roster)
         roster.wait("kubelet", partial(api.node_ready, node.host_name), READY_SECONDS)
+
+
+def start_containerd(node: Node, roster: Roster) -> None:
+    """Start containerd and wait until it answers."""
+    roster.start("containerd", node.containerd())
+    roster.wait("containerd", partial(containers.answers, node.socket), READY_SECONDS)
 
 
 def start_etcd(plan: Plan, roster: Roster) -> None:
