@@ -8,10 +8,13 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from joserfc.jwk import ECKey
 
+from caios_testbed.coreweave.app import Options
+from caios_testbed.coreweave.issuers import IssuerSource
 from component.coreweave.world import (
     INVALID_TOKEN,
     ISSUER,
@@ -20,6 +23,8 @@ from component.coreweave.world import (
     OTHER_KEY,
     PRINCIPAL,
     World,
+    key_set,
+    organization,
     token,
 )
 
@@ -120,6 +125,16 @@ def test_a_good_token_gets_keys_for_fifteen_minutes(world: World, audience: obje
     assert keys["Token"] == ""
     left = dt.datetime.fromisoformat(keys["Expiration"]) - dt.datetime.now(dt.UTC)
     assert 890 < left.total_seconds() <= 900
+
+
+def test_keys_on_an_elliptic_curve_are_fine(tmp_path: Path) -> None:
+    key = ECKey.generate_key("P-256", {"kid": "curve"})
+    sources = {ISSUER: IssuerSource(keys=key_set(KEY, key))}
+    with organization(tmp_path, Options(https=None, issuers=sources)) as world:
+        world.trust()
+        world.grant(MINT)
+        assert world.exchange(token(key, "ES256")).status == 200
+        assert world.exchange(token()).status == 200
 
 
 def test_clocks_may_differ_a_little(world: World) -> None:

@@ -253,7 +253,8 @@ def key_set(*keys: Key) -> dict[str, Any]:
 def organization(directory: Path, options: Options | None = None) -> Iterator[World]:
     """Run an emulator that knows the issuer's keys."""
     sources = {ISSUER: IssuerSource(keys=key_set(KEY))}
-    chosen = replace(options or Options(), issuers=sources, ca_directory=directory / "ca")
+    chosen = options or Options()
+    chosen = replace(chosen, issuers=chosen.issuers or sources, ca_directory=directory / "ca")
     with running(chosen) as emulator:
         world = World(emulator)
         try:
