@@ -9,13 +9,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # `ci` looks at the same examples each time, so that a red run is red again when it is looked into.
-# HYPOTHESIS_PROFILE=search looks at many others.
-settings.register_profile(
-    "ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.register_profile(
-    "search", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
-)
+# HYPOTHESIS_PROFILE=search looks at many others, for some minutes: run it after changing the core.
+_COMMON = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", _COMMON, derandomize=True, max_examples=50)
+settings.register_profile("search", _COMMON, max_examples=1500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 

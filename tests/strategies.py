@@ -171,12 +171,14 @@ def pods(draw: Draw, *, unique: bool = True) -> Json:
     )
     nullable = {"labels": labels, "annotations": annotations}
     metadata = draw(_fields({key: _mostly(maps, st.none()) for key, maps in nullable.items()}))
-    several = st.lists(containers(unique=unique), max_size=3, unique_by=lambda item: item["name"])
+    some = st.lists(
+        containers(unique=unique), min_size=1, max_size=3, unique_by=lambda item: item["name"]
+    )
     spec = draw(
         _fields(
             {
                 "volumes": _lists(volumes(), "name", unique=unique),
-                "initContainers": _mostly(several, st.none()),
+                "initContainers": _mostly(some, st.none()),
                 "ephemeralContainers": st.lists(containers(), max_size=1),
                 "hostNetwork": st.booleans(),
                 "nodeSelector": st.just({"kubernetes.io/os": "windows"}),
@@ -186,7 +188,7 @@ def pods(draw: Draw, *, unique: bool = True) -> Json:
     return {
         **draw(_mostly(st.just({}), unknown_fields)),
         **({"metadata": metadata} if metadata or draw(st.booleans()) else {}),
-        "spec": {**spec, "containers": draw(several)},
+        "spec": {**spec, "containers": draw(some)},
     }
 
 

@@ -96,7 +96,7 @@ def compiled(grants: list[Grant]) -> dict[str, Any]:
     return document(compile_policy(NAME, Principal(PRINCIPAL), grants))
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(strategies.grant_lists)
 def test_no_object_is_reached_that_no_grant_reaches(grants: list[Grant]) -> None:
     policy = compiled(grants)
@@ -105,7 +105,7 @@ def test_no_object_is_reached_that_no_grant_reaches(grants: list[Grant]) -> None
             assert any(reaches_object(grant, action, bucket, key) for grant in grants)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(strategies.grant_lists)
 def test_no_bucket_is_reached_that_no_grant_reaches(grants: list[Grant]) -> None:
     policy = compiled(grants)
