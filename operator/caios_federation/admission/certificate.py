@@ -39,7 +39,8 @@ class ServingCertificate:
         if digest == self._digest:
             return False
         context = server_context()
-        context.load_cert_chain(self._certificate, self._key)
+        # With a passphrase at hand, though a wrong one, OpenSSL does not ask at the terminal.
+        context.load_cert_chain(self._certificate, self._key, password="")
         self._current, self._digest = context, digest
         return True
 

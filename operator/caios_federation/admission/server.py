@@ -106,12 +106,16 @@ class AdmissionServer:
             await self._retire(runner)
 
     async def _retire(self, runner: web.AppRunner) -> None:
+        """Turn unready, serve on for a while, then drain."""
         self._draining = True
-        log.info("admission draining", lameDuckSeconds=self._settings.lame_duck_seconds)
-        await asyncio.sleep(self._settings.lame_duck_seconds)
-        await runner.cleanup()
-        self.listening.clear()
-        log.info("admission stopped")
+        try:
+            if self.listening.is_set():
+                log.info("admission draining", lameDuckSeconds=self._settings.lame_duck_seconds)
+                await asyncio.sleep(self._settings.lame_duck_seconds)
+        finally:  # a second cancellation cuts the wait short, not the drain
+            await runner.cleanup()
+            self.listening.clear()
+            log.info("admission stopped")
 
     async def _first_certificate(self) -> None:
         """Wait until there is a pair that can serve."""

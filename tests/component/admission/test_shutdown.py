@@ -1,0 +1,161 @@
+"""How the server ends: readiness first, then a while of serving, then a drain (checklist 4.12)."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import orjson
+import pytest
+import structlog
+from aiohttp import ClientError
+
+from component.admission.serving import (
+    LONG,
+    Dispatch,
+    Held,
+    Serving,
+    connection,
+    review,
+    serving,
+    soon,
+    until,
+)
+
+
+async def until_unready(here: Serving) -> None:
+    async def unready() -> bool:
+        return await here.ready() == 503
+
+    await until(unready)
+
+
+async def until_closed(here: Serving) -> None:
+    async def closed() -> bool:
+        return not await here.is_open()
+
+    await until(closed)
+
+
+async def test_readiness_goes_first_and_serving_goes_on(tmp_path: Path) -> None:
+    async with serving(tmp_path, lame_duck_seconds=LONG) as here:
+        assert await here.ready() == 200
+        here.task.cancel()
+        await until_unready(here)
+        for _ in range(3):
+            assert "patch" in (await here.review())["response"]
+        assert here.server.listening.is_set()
+        assert not here.task.done()
+
+
+async def test_the_port_is_closed_after_the_lame_duck_time(tmp_path: Path) -> None:
+    async with serving(tmp_path, lame_duck_seconds=0.05) as here:
+        await here.stop()
+        assert here.task.cancelled()
+        assert not await here.is_open()
+        assert not here.server.listening.is_set()
+
+
+async def test_the_end_is_told_step_by_step(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with serving(tmp_path) as here:
+            await here.stop()
+    assert [line["event"] for line in lines] == [
+        "certificate loaded",
+        "admission serving",
+        "admission draining",
+        "admission stopped",
+    ]
+
+
+async def test_a_second_cancellation_cuts_the_lame_duck_time_short_and_still_drains(
+    tmp_path: Path,
+) -> None:
+    held = Held()
+    async with serving(
+        tmp_path, Dispatch(held), lame_duck_seconds=LONG, drain_seconds=LONG, deadline_seconds=LONG
+    ) as here:
+        waiting = asyncio.create_task(here.review())
+        await soon(held.asked.wait())
+        here.task.cancel()
+        await until_unready(here)
+        here.task.cancel()
+        await until_closed(here)
+        held.released.set()
+        assert "patch" in (await soon(waiting))["response"]
+        await soon(asyncio.wait([here.task]))
+        assert not here.server.listening.is_set()
+
+
+async def test_a_request_in_flight_ends_well(tmp_path: Path) -> None:
+    held = Held()
+    async with serving(tmp_path, Dispatch(held), deadline_seconds=LONG) as here:
+        waiting = asyncio.create_task(here.review())
+        await soon(held.asked.wait())
+        here.task.cancel()
+        await until_closed(here)
+        assert not waiting.done()
+        held.released.set()
+        assert "patch" in (await soon(waiting))["response"]
+        await soon(asyncio.wait([here.task]))
+
+
+async def test_a_request_that_outlasts_the_drain_is_cut(tmp_path: Path) -> None:
+    held = Held()
+    async with serving(tmp_path, Dispatch(held), deadline_seconds=LONG, drain_seconds=0.05) as here:
+        waiting = asyncio.create_task(here.review())
+        await soon(held.asked.wait())
+        await here.stop()
+        with pytest.raises(ClientError):
+            await soon(waiting)
+
+
+async def test_an_idle_connection_holds_nothing_up(tmp_path: Path) -> None:
+    async with serving(tmp_path, drain_seconds=LONG) as here, connection(here.port) as idle:
+        await idle.start(orjson.dumps(review()))
+        assert await idle.answer() == 200
+        await here.stop()
+        assert await soon(idle.reader.read()) == b""
+
+
+async def test_a_client_that_never_ends_its_request_is_cut_after_the_drain(tmp_path: Path) -> None:
+    async with serving(tmp_path, drain_seconds=0.05) as here, connection(here.port) as stuck:
+        await stuck.start(b"{", length=100)
+        assert await here.ready() == 200
+        await here.stop()
+        assert here.task.cancelled()
+
+
+async def test_a_server_that_still_waits_for_the_caches_ends_at_once(tmp_path: Path) -> None:
+    async with serving(tmp_path, synced=False, lame_duck_seconds=LONG) as here:
+        await asyncio.sleep(0)
+        await here.stop()
+        assert here.task.cancelled()
+
+
+async def test_a_server_that_still_waits_for_a_certificate_ends_at_once(tmp_path: Path) -> None:
+    with structlog.testing.capture_logs() as lines:
+        async with serving(tmp_path, listening=False, lame_duck_seconds=LONG) as here:
+
+            async def looked() -> bool:
+                return bool(lines)
+
+            await until(looked)
+            await here.stop()
+            assert here.task.cancelled()
+
+
+async def test_a_port_that_is_taken_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        # The port is chosen in there; this is the only way to take it before the server does.
+        monkeypatch.setattr(
+            "component.admission.serving.free_ports", lambda _: [taken.getsockname()[1]]
+        )
+        async with serving(tmp_path, synced=False, lame_duck_seconds=LONG) as here:
+            here.synced.set()
+            (result,) = await soon(asyncio.gather(here.task, return_exceptions=True))
+    assert isinstance(result, OSError)
+    assert "in use" in str(result)
