@@ -94,6 +94,7 @@ def ensure_aws_cli_image(authority_pem: bytes, progress: Progress) -> Image:
             write_layer(trust, {BUNDLE: File(bundle.read_bytes() + b"\n" + authority_pem)})
             config = {"Env": [PATH], "Entrypoint": [rootfs.AWS_ENTRY], "WorkingDir": "/aws"}
             write_image(tar, reference, [base, trust], config)
+        tar.touch()  # used now: the next one for another CA removes an older one
     return Image(reference, tar)
 
 
