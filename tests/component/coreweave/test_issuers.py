@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from aiohttp import web
 from joserfc.jwk import RSAKey
 
+from caios_testbed.authority import Authority
 from caios_testbed.coreweave.issuers import Issuers, IssuerSource, IssuerUnavailableError
 from component.coreweave.world import ISSUER, KEY, key_set
 
@@ -29,6 +31,7 @@ class Published:
     keys: dict[str, Any] = field(default_factory=lambda: key_set(KEY))
     fetches: int = 0
     status: int = 200
+    runner: web.AppRunner | None = None
 
     async def discovery(self, _request: web.Request) -> web.Response:
         return web.json_response(
@@ -53,6 +56,7 @@ async def published() -> AsyncIterator[Published]:
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
+    server.runner = runner
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield server
     await runner.cleanup()
@@ -110,6 +114,24 @@ async def test_an_override_moves_the_keys_to_the_reachable_host(published: Publi
     published.jwks_uri = "https://10.1.2.3:6443/openid/v1/jwks"
     found = issuers(Watch(), IssuerSource(base_url=published.url))
     assert [key.kid for key in await found.keys(ISSUER, "first")] == ["first"]
+
+
+async def test_an_api_server_is_read_over_tls_with_its_own_authority(
+    published: Published, tmp_path: Path
+) -> None:
+    authority = Authority.create("cluster")
+    authority.issue("kube-apiserver", hosts=["127.0.0.1"]).write(tmp_path / "crt", tmp_path / "key")
+    (tmp_path / "ca").write_bytes(authority.pem)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    published.issuer, published.jwks_uri = ISSUER, "https://10.1.2.3:6443/openid/v1/jwks"
+    assert published.runner is not None
+    await web.TCPSite(published.runner, "127.0.0.1", 0, ssl_context=context).start()
+    url = f"https://127.0.0.1:{published.runner.addresses[-1][1]}"
+    trusted = issuers(Watch(), IssuerSource(base_url=url, ca_file=tmp_path / "ca"))
+    assert [key.kid for key in await trusted.keys(ISSUER, "first")] == ["first"]
+    with pytest.raises(IssuerUnavailableError, match="CERTIFICATE_VERIFY_FAILED"):
+        await issuers(Watch(), IssuerSource(base_url=url)).keys(ISSUER, "first")
 
 
 async def test_a_file_is_read_again_for_a_new_key(tmp_path: Path) -> None:
