@@ -56,11 +56,6 @@ class Plan:
     annotations: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
-    @property
-    def empty(self) -> bool:
-        """Whether the Pod needs nothing."""
-        return not (self.volume or self.additions or self.labels or self.annotations)
-
 
 def plan(pod: Pod, values: Values, place: Placement) -> Plan:
     """Return what `pod` needs in order to exchange its token for credentials."""

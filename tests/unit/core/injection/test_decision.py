@@ -17,7 +17,13 @@ from builders import (
     words,
 )
 from caios_federation.api.vocabulary import SkipReason
-from caios_federation.core.injection import Skip, Sources, federation_name, resolve
+from caios_federation.core.injection import (
+    Skip,
+    Sources,
+    annotation_problems,
+    federation_name,
+    resolve,
+)
 from caios_federation.core.pod import service_account_of
 
 OPTED_OUT = sources(account=words(inject="false", audience="custom"), bound=parsed_binding())
@@ -236,3 +242,25 @@ def test_marks_of_an_earlier_injection_prove_nothing() -> None:
         "AWS_REGION",
         "AWS_DEFAULT_REGION",
     ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({"inject": "true", "token_expiration": "900"}, []),
+        ({}, []),
+        ({"inject": "yes"}, ["is 'yes'"]),
+        ({"token_expiration": "1h"}, ["of the ServiceAccount is '1h', not a number"]),
+        (
+            {"inject": "yes", "token_expiration": "1"},
+            ["is 'yes'", "of the ServiceAccount is 1, outside"],
+        ),
+    ],
+)
+def test_the_problems_of_a_service_account_can_be_told_without_a_pod(
+    inputs: dict[str, str], expected: list[str]
+) -> None:
+    problems = annotation_problems(annotated(**inputs))
+    assert len(problems) == len(expected)
+    for problem, part in zip(problems, expected, strict=True):
+        assert part in problem

@@ -2,7 +2,18 @@
 
 import pytest
 
-from builders import CREDENTIALS, MOUNT, PRINCIPAL, REGIONS, container, inject, pod, token_volume
+from builders import (
+    AWS_CONFIG,
+    CREDENTIALS,
+    MOUNT,
+    PRINCIPAL,
+    REGIONS,
+    bound,
+    container,
+    inject,
+    pod,
+    token_volume,
+)
 
 LABEL = "/metadata/labels/caios.coreweave.com~1federated"
 ANNOTATION = "/metadata/annotations/caios.coreweave.com~1principal"
@@ -60,6 +71,14 @@ def test_absent_metadata_is_created(missing: str) -> None:
         raw["metadata"] = None
     labels, annotations = MARKS
     assert inject(raw).pod["metadata"] == {"labels": labels, "annotations": annotations}
+
+
+def test_absent_metadata_is_created_for_an_annotation_alone() -> None:
+    """A container with own credentials gets the config file, but no identity and no label."""
+    raw = pod(container(env={"AWS_CONTAINER_CREDENTIALS_FULL_URI": "mine"}))
+    del raw["metadata"]
+    after = inject(raw, bound(client={})).pod["metadata"]
+    assert after == {"annotations": {"caios.coreweave.com/aws-config": AWS_CONFIG}}
 
 
 def test_a_label_of_the_user_in_our_place_is_kept_with_a_warning() -> None:

@@ -97,3 +97,11 @@ def test_an_issuer_that_was_never_looked_at_is_refused() -> None:
 def test_what_is_no_principal_of_a_service_account_is_refused(text: str) -> None:
     with pytest.raises(ParseError):
         parse_principal(text)
+
+
+def test_the_message_shows_what_a_principal_looks_like() -> None:
+    with pytest.raises(ParseError) as caught:
+        parse_principal("role/Admin")
+    assert str(caught.value) == (
+        "principal 'role/Admin': expected role/<issuer>:system:serviceaccount:<namespace>:<name>"
+    )
