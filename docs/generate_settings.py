@@ -28,7 +28,7 @@ Values that do not fit end the process with exit code 2, and all of them are nam
 A misspelt name below a group, such as `CAIOS_ADMISSION__PRT`, is refused.
 A misspelt name of a group or of a setting without one, such as `CAIOS_ROEL`, is not noticed.
 
-What an administrator decides about a federation is in the [StorageFederation](storagefederation.md).
+What an administrator decides is in the [StorageFederation](storagefederation.md).
 """
 _BOUNDS: Final = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _TYPES: Final = {str: "text", int: "integer", float: "number", Path: "path"}
@@ -94,7 +94,12 @@ def _type(field: FieldInfo) -> str:
         for attribute, words in _BOUNDS.items()
         if hasattr(bound, attribute)
     ]
-    return ", ".join([_form(field.annotation), *bounds])
+    patterns = [
+        f"matches `{bound.pattern}`"
+        for bound in field.metadata
+        if getattr(bound, "pattern", None) is not None
+    ]
+    return ", ".join([_form(field.annotation), *bounds, *patterns])
 
 
 def _form(kind: Any) -> str:  # noqa: ANN401  # an annotation
