@@ -94,12 +94,20 @@ class WebhookSettings(_Group):
 class PodSettings(_Group):
     """Where a Pod gets its token. The defaults are the vendor's."""
 
-    volume_name: str = words.VOLUME_NAME
-    """Name of the projected volume."""
-    mount_path: str = words.MOUNT_PATH
-    """Where it is mounted."""
-    token_file: str = words.TOKEN_FILE
+    volume_name: str = Field(
+        default=words.VOLUME_NAME, pattern=r"^[a-z0-9]([-a-z0-9]{0,56}[a-z0-9])?$"
+    )
+    """Name of the projected volume; short enough for `-2` and so on behind it."""
+    mount_path: str = Field(default=words.MOUNT_PATH, pattern=r"^(/[^/:\s]+)+$")
+    """Where it is mounted: an absolute path."""
+    token_file: str = Field(default=words.TOKEN_FILE, pattern=r"^[A-Za-z0-9_][-A-Za-z0-9._]*$")
     """Name of the token's file in it."""
+
+    @model_validator(mode="after")
+    def _files_differ(self) -> "PodSettings":
+        if self.token_file == words.AWS_CONFIG_FILE:
+            raise ValueError(f"token_file must not be {words.AWS_CONFIG_FILE!r}")
+        return self
 
 
 class CacheSettings(_Group):

@@ -177,6 +177,8 @@ PLACES = {
     "[+] the next name taken too": [(VOLUMES, "test_names_that_are_taken_are_passed_over")],
     "[+] mount path taken, by a parent or child too": [
         (MOUNTS, "test_a_container_whose_place_is_taken_is_left_out_with_a_warning"),
+        (MOUNTS, "test_a_read_only_mount_above_our_place_leaves_the_container_out"),
+        (MOUNTS, "test_a_writable_mount_above_our_place_is_no_conflict"),
         (MOUNTS, "test_a_mount_beside_our_place_is_no_conflict"),
         (MOUNTS, "test_a_container_that_is_left_out_does_not_keep_its_neighbours_from_theirs"),
     ],
@@ -206,7 +208,7 @@ SELECTION = {
         (MOUNTS, "test_a_windows_path_is_no_conflict"),
     ],
     "[+] unknown names": [
-        (CONTAINERS, "test_skipping_an_unknown_name_gives_a_warning_that_names_it")
+        (CONTAINERS, "test_skipping_unknown_names_gives_one_warning_that_names_them")
     ],
     "[+] only and except lists": [
         (CONTAINERS, "test_the_binding_may_name_who_is_served_or_who_is_not"),

@@ -1,13 +1,15 @@
 """What the annotations of a ServiceAccount say."""
 
+import re
 from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 from caios_federation.api import vocabulary as words
 
 Annotations = Mapping[str, str]
 NO_ANNOTATIONS: Annotations = {}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Wish(Enum):
@@ -44,6 +46,13 @@ def wish_of(annotations: Annotations) -> Wish:
 
 
 def audience_of(annotations: Annotations) -> str | None:
-    """Return the custom audience, or None where there is none but blanks."""
+    """Return the custom audience, or None where there is none, or none that can be one."""
     text = annotations.get(words.AUDIENCE) or ""
-    return text if text.strip() else None
+    return text if text.strip() and not _CONTROL.search(text) else None
+
+
+def audience_problem(annotations: Annotations) -> str | None:
+    """Say what is wrong with the audience; the CRD refuses the same of a binding's."""
+    if not _CONTROL.search(annotations.get(words.AUDIENCE) or ""):
+        return None
+    return f"annotation {words.AUDIENCE} of the ServiceAccount contains control characters; ignored"

@@ -14,7 +14,14 @@ from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding, Containers, Injection
 from caios_federation.api.federation import Federation
 from caios_federation.api.vocabulary import SkipReason
-from caios_federation.core.account import NO_ANNOTATIONS, Annotations, Wish, audience_of, wish_of
+from caios_federation.core.account import (
+    NO_ANNOTATIONS,
+    Annotations,
+    Wish,
+    audience_of,
+    audience_problem,
+    wish_of,
+)
 from caios_federation.core.aws_config import render_aws_config
 from caios_federation.core.errors import ParseError
 from caios_federation.core.pod import Pod
@@ -115,6 +122,7 @@ def compute_values(
         return Skip(SkipReason.IDENTITY_INVALID, (f"{account}: {error}; no credentials injected",))
     spec = sources.binding.spec if sources.binding else None
     seconds, warnings = _expiration(sources, pod_annotations)
+    problem = audience_problem(sources.annotations)
     return Values(
         issuer=issuer,
         principal=principal,
@@ -128,7 +136,7 @@ def compute_values(
             if spec and spec.client
             else None
         ),
-        warnings=warnings,
+        warnings=(*warnings, problem) if problem else warnings,
     )
 
 
@@ -183,7 +191,7 @@ def unintelligible(sources: Sources) -> str:
 
 def annotation_problems(sources: Sources) -> list[str]:
     """Say what is wrong with the annotations of a ServiceAccount, one sentence each."""
-    problems = []
+    problems = [problem] if (problem := audience_problem(sources.annotations)) else []
     if wish_of(sources.annotations) is Wish.UNINTELLIGIBLE:
         problems.append(unintelligible(sources))
     seconds = sources.annotations.get(words.TOKEN_EXPIRATION)

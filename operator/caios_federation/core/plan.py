@@ -66,8 +66,10 @@ def plan(pod: Pod, values: Values, place: Placement) -> Plan:
     drafts = [_addition(container, values, place, volume, warnings) for container in selected]
     additions = tuple(draft for draft in drafts if draft.env or draft.mount)
     given = frozenset(name for addition in additions for name, _ in addition.env)
-    mount = volume.name, normalise(place.mount_path)
-    mounted = any(item.mount or mount in item.container.mounts for item in additions)
+    path = normalise(place.mount_path)
+    mounted = any(
+        item.mount or item.container.mounts_whole(volume.name, path) for item in additions
+    )
     return Plan(
         volume=volume if mounted and volume.name not in pod.volumes else None,
         additions=additions,
@@ -81,10 +83,10 @@ def _selected(pod: Pod, values: Values, warnings: list[str]) -> list[Container]:
     """Return the containers to serve, less those that Pod or binding leave out."""
     skip = _names(pod.annotations.get(words.SKIP_CONTAINERS))
     names = {container.name for container in pod.containers}
-    warnings.extend(
-        f"annotation {words.SKIP_CONTAINERS} names {name!r}, which is no container of the Pod"
-        for name in sorted(skip - names)
-    )
+    if unknown := ", ".join(map(repr, sorted(skip - names))):
+        warnings.append(
+            f"annotation {words.SKIP_CONTAINERS} names no container of the Pod: {unknown[:80]}"
+        )
     only, except_ = values.containers.only, values.containers.except_
     return [
         container
@@ -172,7 +174,7 @@ def _addition(
     mount = None
     if credentials or config:
         path = normalise(place.mount_path)
-        if (volume.name, path) not in container.mounts:
+        if not container.mounts_whole(volume.name, path):
             if conflict := _conflict(container, path):
                 warnings.append(f"container {container.name!r} left out: {conflict}")
                 return Addition(container, (), None)
@@ -195,15 +197,18 @@ def _addition(
 
 
 def _conflict(container: Container, path: str) -> str | None:
-    """Say what is mounted at `path`, above or below it.
+    """Say what keeps us from mounting at `path`: a mount there, below it, or read-only above it.
 
-    A mount above may be read-only, and ours is: the container runtime could then not make the
-    inner mount's directory, and the container would not start.
+    Ours is read-only too: the container runtime cannot make an inner mount's directory in a
+    read-only outer one, and the container would not start.
     """
-    for volume, other in container.mounts:
-        inner, outer = f"{path}/", f"{other.rstrip('/')}/"
-        if inner.startswith(outer) or outer.startswith(inner):
-            return f"its volume {volume!r} is mounted at {other}, where the token would be ({path})"
+    for mount in container.mounts:
+        inner, outer = f"{path}/", f"{mount.path.rstrip('/')}/"
+        if outer.startswith(inner) or (mount.read_only and inner.startswith(outer)):
+            return (
+                f"its volume {mount.volume!r} is mounted at {mount.path}, "
+                f"where the token would be ({path})"
+            )
     return None
 
 

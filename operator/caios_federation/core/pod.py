@@ -15,6 +15,22 @@ _CONTAINER_LISTS: Final = ("initContainers", "containers")
 """Init containers first: native sidecars are among them. Ephemeral ones cannot be injected."""
 
 
+_READ_ONLY_KINDS: Final = frozenset({"configMap", "downwardAPI", "image", "projected", "secret"})
+"""Volumes that no container can write to, whatever its mount says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A path of a container that a volume or a block device takes."""
+
+    volume: str
+    """The volume's name; a part of a volume has its subPath after a colon, so that it never passes
+    for the whole."""
+    path: str
+    """Normalised."""
+    read_only: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """One container: where it stands in the Pod, and what it has."""
@@ -24,12 +40,14 @@ class Container:
     name: str
     env: Mapping[str, Raw]
     """Value by name; None where it comes from elsewhere (`valueFrom`)."""
-    mounts: tuple[tuple[str, str], ...]
-    """(volume name, normalised mount path) of each mount; a part of a volume has its subPath
-    after a colon, so that it never passes for the whole."""
+    mounts: tuple[Mount, ...]
     has_env: bool
     """Whether there is a list of variables to append to."""
     has_mounts: bool
+
+    def mounts_whole(self, volume: str, path: str) -> bool:
+        """Tell whether the whole of `volume` is mounted at the normalised `path`."""
+        return any(mount.volume == volume and mount.path == path for mount in self.mounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +67,17 @@ class Pod:
 def read_pod(raw: Raw) -> Pod:
     """Read `raw`, the object of an admission review. What has not the shape of a Pod is empty."""
     metadata, spec = _mapping(_get(raw, "metadata")), _mapping(_get(raw, "spec"))
-    volumes = spec.get("volumes")
+    raw_volumes = spec.get("volumes")
+    volumes = {v["name"]: v for v in _mappings(raw_volumes) if isinstance(v.get("name"), str)}
+    read_only = frozenset(n for n, v in volumes.items() if not _READ_ONLY_KINDS.isdisjoint(v))
     return Pod(
         labels=_mapping(metadata.get("labels")),
         annotations=_mapping(metadata.get("annotations")),
         has_metadata=isinstance(_get(raw, "metadata"), dict),
         service_account=service_account_of(raw),
-        containers=tuple(_containers(spec)),
-        volumes={v["name"]: v for v in _mappings(volumes) if isinstance(v.get("name"), str)},
-        has_volumes=isinstance(volumes, list),
+        containers=tuple(_containers(spec, read_only)),
+        volumes=volumes,
+        has_volumes=isinstance(raw_volumes, list),
     )
 
 
@@ -76,33 +96,43 @@ def normalise(path: str) -> str:
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
-def _containers(spec: Mapping[str, Raw]) -> Iterator[Container]:
+def _containers(spec: Mapping[str, Raw], read_only: frozenset[str]) -> Iterator[Container]:
     for kind in _CONTAINER_LISTS:
         items = spec.get(kind)
         for index, item in enumerate(items if isinstance(items, list) else ()):
             if isinstance(item, dict):
-                yield _container(f"/spec/{kind}/{index}", item)
+                yield _container(f"/spec/{kind}/{index}", item, read_only)
 
 
-def _container(path: str, item: Mapping[str, Raw]) -> Container:
-    env, mounts, name = item.get("env"), item.get("volumeMounts"), item.get("name")
+def _container(path: str, item: Mapping[str, Raw], read_only: frozenset[str]) -> Container:
+    env, name = item.get("env"), item.get("name")
     return Container(
         path=path,
         name=name if isinstance(name, str) else "",
         env={v["name"]: v.get("value") for v in _mappings(env) if isinstance(v.get("name"), str)},
-        mounts=tuple(
-            (_volume_of(mount), normalise(mount["mountPath"]))
-            for mount in _mappings(mounts)
-            if isinstance(mount.get("mountPath"), str)
-        ),
+        mounts=tuple(_mounts(item, read_only)),
         has_env=isinstance(env, list),
-        has_mounts=isinstance(mounts, list),
+        has_mounts=isinstance(item.get("volumeMounts"), list),
     )
 
 
-def _volume_of(mount: Mapping[str, Raw]) -> str:
-    part = mount.get("subPath") or mount.get("subPathExpr")
-    return f"{mount.get('name')}:{part}" if part else str(mount.get("name"))
+def _mounts(item: Mapping[str, Raw], read_only: frozenset[str]) -> Iterator[Mount]:
+    for mount in _mappings(item.get("volumeMounts")):
+        path, volume = mount.get("mountPath"), str(mount.get("name"))
+        if isinstance(path, str):
+            part = mount.get("subPath") or mount.get("subPathExpr")
+            yield Mount(
+                volume=f"{volume}:{part}" if part else volume,
+                path=normalise(path),
+                read_only=mount.get("readOnly") is True or volume in read_only,
+            )
+    for device in _mappings(item.get("volumeDevices")):
+        if isinstance(device.get("devicePath"), str):
+            yield Mount(
+                volume=f"{device.get('name')}:device",
+                path=normalise(device["devicePath"]),
+                read_only=True,
+            )
 
 
 def _get(raw: Raw, key: str) -> Raw:

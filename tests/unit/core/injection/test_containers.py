@@ -77,13 +77,19 @@ def test_a_skipped_container_is_unchanged_and_the_others_are_complete() -> None:
     assert after.container("helper")["env"] == [*CREDENTIALS, *REGIONS]
 
 
-def test_skipping_an_unknown_name_gives_a_warning_that_names_it() -> None:
-    injected = inject(four(skip_containers="app,nobody"))
+def test_skipping_unknown_names_gives_one_warning_that_names_them() -> None:
+    injected = inject(four(skip_containers="app,nobody,none"))
     (warning,) = injected.warnings
     assert warning == (
-        "annotation caios.coreweave.com/skip-containers names 'nobody', "
-        "which is no container of the Pod"
+        "annotation caios.coreweave.com/skip-containers names no container of the Pod: "
+        "'nobody', 'none'"
     )
+
+
+def test_a_long_list_of_unknown_names_gives_a_short_warning() -> None:
+    names = ",".join(f"container-{number}" for number in range(1000))
+    (warning,) = inject(four(skip_containers=names)).warnings
+    assert len(warning) <= 256
 
 
 def test_skipping_known_names_gives_no_warning() -> None:

@@ -112,6 +112,20 @@ def test_an_audience_of_blanks_does_not_opt_in(blank: str) -> None:
     assert SkipReason.NOT_FEDERATED is inject(pod(), annotated(audience=blank)).skipped
 
 
+@pytest.mark.parametrize("control", ["\n", "\x00", "\x7f", "\x85"])
+def test_an_audience_with_control_characters_is_ignored_and_told(control: str) -> None:
+    has_a_say = annotated(inject="true", audience=f"custom{control}")
+    injected = inject(pod(), has_a_say)
+    problem = (
+        "annotation caios.coreweave.com/audience of the ServiceAccount contains control "
+        "characters; ignored"
+    )
+    assert resolved(has_a_say).audience == ISSUER
+    assert injected.warnings == (problem,)
+    assert annotation_problems(has_a_say) == [problem]
+    assert SkipReason.NOT_FEDERATED is inject(pod(), annotated(audience=f"custom{control}")).skipped
+
+
 def test_a_removed_annotation_leaves_the_next_pod_alone() -> None:
     assert inject(pod(), annotated(inject="true")).operations
     assert inject(pod(), annotated()).operations == []

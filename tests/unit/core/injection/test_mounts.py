@@ -24,12 +24,14 @@ TAKEN = {
     "same-with-double-slashes": "//var//run/secrets/cks.coreweave.com/serviceaccount",
     "same-but-relative": MOUNT_PATH.lstrip("/"),
     "same-from-above-the-root": f"/..{MOUNT_PATH}",
+    "child": f"{MOUNT_PATH}/cks-pod-identity-token",
+    "grandchild": f"{MOUNT_PATH}/a/b",
+}
+ABOVE = {
     "parent": "/var/run/secrets/cks.coreweave.com",
     "parent-with-slash": "/var/run/secrets/cks.coreweave.com/",
     "grandparent": "/var/run",
     "root": "/",
-    "child": f"{MOUNT_PATH}/cks-pod-identity-token",
-    "grandchild": f"{MOUNT_PATH}/a/b",
 }
 FREE = {
     "the-clusters-own-token": "/var/run/secrets/kubernetes.io/serviceaccount",
@@ -70,6 +72,40 @@ def test_a_container_whose_place_is_taken_is_left_out_with_a_warning(path: str) 
     (warning,) = injected.warnings
     assert warning.startswith("container 'app' left out: its volume 'own' is mounted at ")
     assert MOUNT_PATH in warning
+
+
+@pytest.mark.parametrize("path", ABOVE.values(), ids=ABOVE)
+def test_a_read_only_mount_above_our_place_leaves_the_container_out(path: str) -> None:
+    mount = {"name": "own", "mountPath": path, "readOnly": True}
+    injected = inject(pod(container(volumeMounts=[mount])))
+    assert injected.operations == []
+    assert len(injected.warnings) == 1
+
+
+@pytest.mark.parametrize("kind", ["configMap", "secret", "projected", "downwardAPI", "image"])
+def test_a_volume_that_cannot_be_written_to_above_our_place_is_read_only_too(kind: str) -> None:
+    injected = inject(
+        pod(container(mounts={"own": "/var/run"}), volumes=[{"name": "own", kind: {}}])
+    )
+    assert injected.operations == []
+    assert len(injected.warnings) == 1
+
+
+@pytest.mark.parametrize("path", ABOVE.values(), ids=ABOVE)
+def test_a_writable_mount_above_our_place_is_no_conflict(path: str) -> None:
+    """As with the cluster's own token: the runtime makes the inner mount's directory there."""
+    volumes = [{"name": "own", "emptyDir": {}}]
+    injected = inject(pod(container(mounts={"own": path}), volumes=volumes))
+    assert injected.container()["volumeMounts"][-1] == MOUNT
+    assert injected.warnings == ()
+
+
+@pytest.mark.parametrize("path", [MOUNT_PATH, f"{MOUNT_PATH}/x", "/var/run"])
+def test_a_block_device_at_our_place_is_a_conflict(path: str) -> None:
+    item = container(volumeDevices=[{"name": "own", "devicePath": path}])
+    injected = inject(pod(item))
+    assert injected.operations == []
+    assert "'own:device'" in injected.warnings[0]
 
 
 @pytest.mark.parametrize("path", FREE.values(), ids=FREE)

@@ -86,7 +86,6 @@ def test_an_issuer_that_was_never_looked_at_is_refused() -> None:
         f"role/{ISSUER}:system:serviceaccount:team-a:*",
         f"role/{ISSUER}:system:serviceaccount:team-a:reader\n",
         f"role/{ISSUER}:system:serviceaccount:team-a:reader:more",
-        f"role/{ISSUER}/:system:serviceaccount:team-a:reader",
         f"role/role/{ISSUER}:system:serviceaccount:team-a:reader",
         "role/http://x.example:system:serviceaccount:team-a:reader",
         f" {PRINCIPAL}",
