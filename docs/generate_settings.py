@@ -26,7 +26,7 @@ What a process does, as environment variables.
 They are read and checked once, when `caios-federation run` starts.
 Values that do not fit end the process with exit code 2, and all of them are named at once.
 A misspelt name below a group, such as `CAIOS_ADMISSION__PRT`, is refused.
-A misspelt name of a group or of a setting without one, such as `CAIOS_ROEL`, is not noticed.
+A misspelt name of a group, or of a setting without one, such as `CAIOS_ROEL`, gives a warning.
 
 What an administrator decides is in the [StorageFederation](storagefederation.md).
 """

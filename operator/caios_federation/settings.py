@@ -4,6 +4,9 @@ What an administrator decides about a cluster's federation is not here but in a 
 Nested names are joined by two underscores: `CAIOS_ADMISSION__PORT=9443`.
 """
 
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
@@ -12,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from caios_federation.api import vocabulary as words
+
+_OTHERS = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_|$)|^CAIOS_TESTBED_")
 
 
 class Role(StrEnum):
@@ -84,7 +89,7 @@ class WebhookSettings(_Group):
     service_port: int = Field(default=443, ge=1, le=65535)
     """Port of the Service."""
     failure_policy: FailurePolicy = FailurePolicy.IGNORE
-    """Ignore: Pods start without credentials while no replica serves, and are reported."""
+    """Ignore: Pods start without credentials while no replica serves. Fail: they do not start."""
     timeout_seconds: int = Field(default=5, ge=1, le=30)
     """How long the API server waits for an answer."""
     reinvocation_policy: Literal["Never", "IfNeeded"] = "IfNeeded"
@@ -172,3 +177,20 @@ class Settings(BaseSettings):
                 f"webhook.timeout_seconds ({self.webhook.timeout_seconds})"
             )
         return self
+
+
+def unknown_variables(names: Iterable[str]) -> dict[str, str]:
+    """Return the `CAIOS_*` variables among `names` that no setting reads, with the nearest that is.
+
+    Kubernetes gives Pods variables of its own for each Service of their namespace; those, and what
+    the testbed reads, are passed over.
+    """
+    known = {f"CAIOS_{name.upper()}" for name in Settings.model_fields}
+    unknown = {
+        name
+        for name in names
+        if name.startswith("CAIOS_")
+        and name.partition("__")[0] not in known
+        and not _OTHERS.search(name)
+    }
+    return {name: next(iter(get_close_matches(name, known, 1)), "") for name in unknown}

@@ -156,7 +156,13 @@ class AdmissionServer:
             async with asyncio.timeout(self._settings.deadline_seconds):
                 decision = await self._dispatch(review, dispatch)
         except Exception as error:  # noqa: BLE001  # the edge of a request: failurePolicy decides
-            _log(review, started, outcome="failed", err=f"{type(error).__name__}: {error}"[:256])
+            log.error(  # noqa: TRY400  # a traceback could quote the Pod
+                "pod admission failed",
+                requestUID=review.uid,
+                namespace=review.namespace,
+                pod=review.pod_name,
+                err=f"{type(error).__name__}: {error}"[:256],
+            )
             return _failure(500, "the admission server failed; its log has the reason")
         _log(
             review,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from caios_federation.api.objects import Meta
 from caios_federation.caches import Change
 from caios_federation.clients.errors import ClientError
 from caios_federation.clients.kubernetes import EVENT, KubernetesClient
@@ -28,11 +29,16 @@ class Acting:
         """Return the time as a condition has it: RFC 3339, seconds."""
         return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def tell(self, kind: str, key: str, status: Mapping[str, Any]) -> None:
+    def tell(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> None:
         """Log that a status was written, with what its last condition, Ready, says."""
         ready = status["conditions"][-1]
         log.info(
-            "status changed", kind=kind, object=key, ready=ready["status"], reason=ready["reason"]
+            "status changed",
+            kind=kind,
+            namespace=meta.namespace,
+            name=meta.name,
+            ready=ready["status"],
+            reason=ready["reason"],
         )
 
     async def post(self, uid: str, events: frozenset[Event]) -> None:

@@ -4,6 +4,7 @@ from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import ConditionType, Reason
 from caios_federation.api.vocabulary import API_VERSION, BINDING_KIND
 from caios_federation.caches import Caches, key_of
+from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import BINDING
 from caios_federation.core.checks import ObservedBinding, judge_binding
 from caios_federation.core.status import binding_status, same_status
@@ -17,15 +18,20 @@ async def reconcile_binding(caches: Caches, acting: Acting, namespace: str, name
     if binding is None or binding.meta.deleting:
         return
     seen = _gather(caches, binding)
+    if binding.ours and seen.holder is not binding:
+        return  # a user's binding took over; reconcile_service_account removes this one
     status = binding_status(seen, now=acting.now())
     await acting.post(binding.meta.uid, _events(seen))
     if same_status(status, binding.status):
         return
-    body = await acting.client.apply_status(
-        BINDING, {"metadata": {"namespace": namespace, "name": name}, "status": status}
-    )
+    try:
+        body = await acting.client.apply_status(
+            BINDING, {"metadata": {"namespace": namespace, "name": name}, "status": status}
+        )
+    except errors.NotFound:
+        return  # deleted meanwhile; the watch is about to say so
     acting.wrote(caches.bindings.observe("MODIFIED", body))
-    acting.tell(BINDING_KIND, binding.meta.key, status)
+    acting.tell(BINDING_KIND, binding.meta, status)
 
 
 def _gather(caches: Caches, binding: Binding) -> ObservedBinding:

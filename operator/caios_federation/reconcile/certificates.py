@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -45,6 +46,7 @@ def issue_bundle(hosts: Sequence[str], lifetime: dt.timedelta, now: dt.datetime)
     ca = (
         _builder(ca_name, ca_name, ca_key.public_key(), now, lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(
             x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False
         )
@@ -55,6 +57,7 @@ def issue_bundle(hosts: Sequence[str], lifetime: dt.timedelta, now: dt.datetime)
     pair = (
         _builder(name, ca_name, key.public_key(), now, lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(list(map(_host, hosts))), critical=False)
         .add_extension(
@@ -71,17 +74,22 @@ def issue_bundle(hosts: Sequence[str], lifetime: dt.timedelta, now: dt.datetime)
     )
 
 
-def renewal_time(certificate: bytes, hosts: Sequence[str]) -> dt.datetime | None:
-    """Return when `certificate` (PEM) is to be replaced; None for one that cannot serve `hosts`."""
+def renewal_time(bundle: Bundle, hosts: Sequence[str]) -> dt.datetime | None:
+    """Return when `bundle` is to be replaced; None for one that cannot serve `hosts`.
+
+    Its parts may stem from different issues, when a process was killed between two files.
+    """
     try:
-        parsed = x509.load_pem_x509_certificate(certificate)
-        names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+        pair = x509.load_pem_x509_certificate(bundle.certificate)
+        names = pair.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        pair.verify_directly_issued_by(x509.load_pem_x509_certificate(bundle.ca))
+        key = serialization.load_pem_private_key(bundle.key, None)
+    except (ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature, UnsupportedAlgorithm):
         return None
-    if not set(map(_host, hosts)) <= set(names):
+    if key.public_key() != pair.public_key() or not set(map(_host, hosts)) <= set(names):
         return None
-    life = parsed.not_valid_after_utc - parsed.not_valid_before_utc
-    return parsed.not_valid_before_utc + life * _RENEWED_AT
+    life = pair.not_valid_after_utc - pair.not_valid_before_utc
+    return pair.not_valid_before_utc + life * _RENEWED_AT
 
 
 def ensure_certificate(
@@ -90,7 +98,7 @@ def ensure_certificate(
     """Have a pair for `hosts` in `directory` that is not due yet; return when it will be."""
     files = [directory / name for name in (CA_FILE, CERTIFICATE_FILE, KEY_FILE)]
     if all(file.exists() for file in files):
-        due = renewal_time(files[1].read_bytes(), hosts)
+        due = renewal_time(Bundle(*(file.read_bytes() for file in files)), hosts)
         if due is not None and due > now:
             return due
     bundle = issue_bundle(hosts, lifetime, now)
@@ -102,7 +110,7 @@ def ensure_certificate(
         fresh.touch(mode=0o600)
         fresh.write_bytes(content)
         fresh.replace(file)
-    due = renewal_time(bundle.certificate, hosts)
+    due = renewal_time(bundle, hosts)
     log.info("certificate issued", hosts=list(hosts), renewal=due and due.isoformat())
     return due or now
 
@@ -123,9 +131,27 @@ async def keep_certificate(
 
 
 def _first_certificate(file: Path) -> bytes:
-    end = b"-----END CERTIFICATE-----\n"
-    head, found, _ = file.read_bytes().partition(end) if file.exists() else (b"", b"", b"")
-    return head + found
+    """Return the first certificate of `file`; nothing where there is none that can be read."""
+    try:
+        first = x509.load_pem_x509_certificate(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return b""
+    return first.public_bytes(serialization.Encoding.PEM)
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """Return what a key is for; strict verifiers trust no CA that does not say it (RFC 5280)."""
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _builder(

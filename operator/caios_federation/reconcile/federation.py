@@ -2,6 +2,7 @@
 
 from caios_federation.api.vocabulary import FEDERATION_KIND
 from caios_federation.caches import Caches
+from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import FEDERATION
 from caios_federation.core.checks import ObservedFederation
 from caios_federation.core.status import federation_status, is_ready, same_status
@@ -24,8 +25,11 @@ async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> Non
     status = federation_status(seen, now=acting.now())
     if same_status(status, federation.status):
         return
-    body = await acting.client.apply_status(
-        FEDERATION, {"metadata": {"name": name}, "status": status}
-    )
+    try:
+        body = await acting.client.apply_status(
+            FEDERATION, {"metadata": {"name": name}, "status": status}
+        )
+    except errors.NotFound:
+        return  # deleted meanwhile; the watch is about to say so
     acting.wrote(caches.federations.observe("MODIFIED", body))
-    acting.tell(FEDERATION_KIND, name, status)
+    acting.tell(FEDERATION_KIND, federation.meta, status)

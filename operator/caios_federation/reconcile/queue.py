@@ -24,9 +24,6 @@ class Key:
     namespace: str
     name: str
 
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" if self.namespace else self.name
-
 
 class Queue:
     """Keys to reconcile, each by `reconcile`."""
@@ -102,7 +99,8 @@ class Queue:
         log.warning(
             "reconcile failed",
             kind=key.kind,
-            object=str(key),
+            namespace=key.namespace,
+            name=key.name,
             attempt=failures,
             retryAfterSeconds=round(delay, 3),
             err=problem,

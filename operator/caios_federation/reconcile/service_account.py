@@ -22,7 +22,7 @@ async def reconcile_service_account(
         caches, namespace, name
     )
     if account is not PLAIN:
-        taken = wanted and same_name is not None and not same_name.ours
+        taken = wanted and same_name is not None and same_name.spec.service_account_name != name
         await acting.post(account.uid, _events(caches, namespace, name, account, taken=taken))
     if same_name is None:
         if wanted:
@@ -65,13 +65,13 @@ async def _create(
     }
     created = await acting.client.create(BINDING, body)
     acting.wrote(caches.bindings.observe("ADDED", created))
-    log.info("binding created", kind=words.BINDING_KIND, object=key_of(namespace, name))
+    log.info("binding created", kind=words.BINDING_KIND, namespace=namespace, name=name)
 
 
 async def _delete(acting: Acting, binding: Binding) -> None:
     meta = binding.meta
     await acting.client.delete(BINDING, meta.namespace, meta.name, uid=meta.uid)
-    log.info("binding deleted", kind=words.BINDING_KIND, object=meta.key)
+    log.info("binding deleted", kind=words.BINDING_KIND, namespace=meta.namespace, name=meta.name)
 
 
 def _events(

@@ -86,7 +86,7 @@ async def reconcile_webhook(settings: Settings, acting: Acting) -> None:
     if contains(current, wanted):
         return
     await acting.client.apply(WEBHOOK_CONFIGURATION, wanted)
-    log.info("webhook configuration applied", object=words.WEBHOOK_CONFIGURATION)
+    log.info("webhook configuration applied", name=words.WEBHOOK_CONFIGURATION)
 
 
 def _read_ca(directory: Path) -> bytes:

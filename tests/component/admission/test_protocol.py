@@ -150,8 +150,8 @@ async def test_what_goes_wrong_on_our_side_is_500_and_never_a_denial(
             status, text = await here.send(orjson.dumps(review()))
     assert status == 500
     assert text == "the admission server failed; its log has the reason\n"
-    (line,) = [line for line in lines if line["event"] == "pod admitted"]
-    assert (line["outcome"], line["err"]) == ("failed", why)
+    (line,) = [line for line in lines if line["event"] == "pod admission failed"]
+    assert (line["log_level"], line["err"]) == ("error", why)
 
 
 async def test_a_decision_past_the_deadline_is_500(tmp_path: Path) -> None:
