@@ -30,6 +30,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._clock = _Selector()
         super().__init__(self._clock)
+        # After months, the nanosecond that it is by itself is less than a float can tell.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._clock.now

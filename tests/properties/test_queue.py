@@ -299,7 +299,13 @@ def test_an_unknown_error_of_one_key_is_logged_with_its_trace_and_tried_again() 
         assert set(run.work.under_way) == {A}
         run.succeed(A)
     (line,) = lines
-    assert (line["event"], line["object"], line["attempt"]) == ("reconcile failed", "team-a/a", 1)
+    about = {key: line[key] for key in ("event", "namespace", "name", "attempt")}
+    assert about == {
+        "event": "reconcile failed",
+        "namespace": "team-a",
+        "name": "a",
+        "attempt": 1,
+    }
     assert line["exc_info"] is True
     assert line["err"].startswith("ValueError: xxx")
     assert len(line["err"]) == 256

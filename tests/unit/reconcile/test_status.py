@@ -1,0 +1,249 @@
+"""What each check finds, and the statuses that are made of it."""
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import builders
+from caios_federation.api.binding import Binding, parse_binding
+from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
+from caios_federation.core.account import relevant
+from caios_federation.core.checks import (
+    ACCEPTED,
+    ObservedBinding,
+    ObservedFederation,
+    judge_binding,
+    judge_federation,
+)
+from caios_federation.core.status import binding_status, federation_status, same_status
+
+NOW = "2026-11-24T12:00:00Z"
+LONG = "x" * 253
+GRANT = {"name": "data", "buckets": ["models"], "access": "ReadOnly"}
+
+
+def parsed(**spec: object) -> Binding:
+    return parse_binding(builders.binding("reader", "team-a", **spec), ours=False)
+
+
+BINDING = parsed()
+GOOD = ObservedBinding(
+    binding=BINDING,
+    holder=BINDING,
+    annotations={},
+    federation=builders.parsed_federation(),
+    discovered_issuer=builders.ISSUER,
+)
+FEDERATION = ObservedFederation(
+    federation=builders.parsed_federation(),
+    discovered_issuer=builders.ISSUER,
+    discovery_problem="",
+    bindings_total=3,
+    bindings_ready=2,
+)
+
+
+def of_other_spec(**spec: object) -> ObservedBinding:
+    other = parsed(**spec)
+    return replace(GOOD, binding=other, holder=other)
+
+
+def accepted(seen: ObservedBinding) -> Finding:
+    return judge_binding(seen)[ConditionType.ACCEPTED]
+
+
+def account_found(seen: ObservedBinding) -> Finding:
+    return judge_binding(seen)[ConditionType.SERVICE_ACCOUNT_FOUND]
+
+
+def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {c["type"]: (c["status"], c["reason"]) for c in status["conditions"]}
+
+
+def test_a_good_binding_is_accepted_and_ready() -> None:
+    assert conditions(binding_status(GOOD, now=NOW)) == {
+        "Accepted": ("True", "Accepted"),
+        "ServiceAccountFound": ("True", "Found"),
+        "Ready": ("True", "Ready"),
+    }
+
+
+def test_a_good_binding_states_its_facts() -> None:
+    status = binding_status(GOOD, now=NOW)
+    assert status["observedGeneration"] == 1
+    assert {
+        key: status[key] for key in status if key not in {"conditions", "observedGeneration"}
+    } == {
+        "issuer": builders.ISSUER,
+        "audience": builders.ISSUER,
+        "principal": builders.PRINCIPAL,
+        "principalARN": f"arn:aws:iam::cw1234:{builders.PRINCIPAL}",
+        "credentialsURI": builders.URI,
+    }
+
+
+def test_a_binding_with_grants_states_its_policy() -> None:
+    policy = binding_status(of_other_spec(grants=[GRANT]), now=NOW)["policy"]
+    assert set(policy) == {"name", "digest", "document"}
+    assert policy["name"].startswith("cks-")
+    assert policy["digest"].startswith("sha256:")
+    assert builders.PRINCIPAL in policy["document"]
+
+
+UNREADABLE = of_other_spec(audience=5)
+NO_FEDERATION = replace(of_other_spec(federationName="absent"), federation=None)
+BOUND_TWICE = replace(
+    GOOD, holder=replace(BINDING, meta=replace(BINDING.meta, uid="u", name="elder"))
+)
+NO_ISSUER = replace(GOOD, discovered_issuer=None)
+
+
+def test_a_spec_that_cannot_be_read_is_told_with_its_field() -> None:
+    finding = accepted(UNREADABLE)
+    assert (finding.status, finding.reason) == (Status.FALSE, Reason.INVALID_SPEC)
+    assert finding.message.startswith("spec.audience: ")
+
+
+def test_a_federation_that_does_not_exist_is_told_with_field_value_and_next_step() -> None:
+    assert accepted(NO_FEDERATION) == Finding(
+        Status.FALSE,
+        Reason.FEDERATION_NOT_FOUND,
+        "spec.federationName: StorageFederation 'absent' does not exist; "
+        "create it, or create a binding that names another",
+    )
+
+
+def test_a_conflict_is_told_with_the_winner_and_next_step() -> None:
+    assert accepted(BOUND_TWICE) == Finding(
+        Status.FALSE,
+        Reason.CONFLICT,
+        "spec.serviceAccountName: ServiceAccount 'reader' is bound by the older "
+        "FederatedStorageBinding 'elder'; delete one of the two",
+    )
+
+
+def test_an_issuer_that_is_not_known_yet_is_pending_and_says_where_to_look() -> None:
+    finding = accepted(NO_ISSUER)
+    assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.PENDING)
+    assert "StorageFederation 'default'" in finding.message
+    assert "IssuerDiscovered" in finding.message
+
+
+def test_a_service_account_that_does_not_exist_is_told_with_field_value_and_next_step() -> None:
+    assert account_found(replace(GOOD, annotations=None)) == Finding(
+        Status.FALSE,
+        Reason.NOT_FOUND,
+        "spec.serviceAccountName: ServiceAccount 'reader' does not exist in namespace 'team-a'; "
+        "create it",
+    )
+
+
+@pytest.mark.parametrize("text", ["false", "yes"])
+def test_an_annotation_that_keeps_pods_from_injection_is_told(text: str) -> None:
+    seen = replace(GOOD, annotations=relevant(builders.words(inject=text)))
+    finding = account_found(seen)
+    assert (finding.status, finding.reason) == (Status.TRUE, Reason.FOUND)
+    assert f"caios.coreweave.com/inject is '{text}'" in finding.message
+    assert "not injected" in finding.message
+
+
+def test_the_first_check_that_finds_something_decides() -> None:
+    """Everything is wrong at once, and is put right in the order of the chain."""
+    everything = replace(
+        UNREADABLE, federation=None, holder=BOUND_TWICE.holder, discovered_issuer=None
+    )
+    readable = replace(everything, binding=BINDING)
+    federated = replace(readable, federation=GOOD.federation)
+    alone = replace(federated, holder=BINDING)
+    reasons = [accepted(seen).reason for seen in (everything, readable, federated, alone)]
+    assert reasons == ["InvalidSpec", "FederationNotFound", "Conflict", "Pending"]
+    assert len(reasons) == len(ACCEPTED)
+
+
+def test_a_binding_that_nobody_holds_is_not_in_conflict() -> None:
+    assert accepted(replace(GOOD, holder=None)).reason is Reason.ACCEPTED
+
+
+BAD = {
+    "unreadable": UNREADABLE,
+    "no federation": NO_FEDERATION,
+    "bound twice": BOUND_TWICE,
+    "no issuer": NO_ISSUER,
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_facts_are_stated_only_while_a_binding_is_in_force(kind: str) -> None:
+    status = binding_status(BAD[kind], now=NOW)
+    assert set(status) == {"observedGeneration", "conditions"}
+    assert conditions(status)["Ready"] == conditions(status)["Accepted"]
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_message_is_the_same_at_any_time_and_of_bounded_length(kind: str) -> None:
+    early, late = (binding_status(BAD[kind], now=now) for now in (NOW, "2027-01-01T00:00:00Z"))
+    for before, after in zip(early["conditions"], late["conditions"], strict=True):
+        assert before["message"] == after["message"]
+        assert len(before["message"]) <= 1024
+        assert not re.search(r"\d{4}-\d\d-\d\dT|\d{10}", before["message"])
+
+
+def test_a_message_about_the_longest_names_is_complete() -> None:
+    seen = replace(of_other_spec(serviceAccountName=LONG, federationName=LONG), federation=None)
+    message = accepted(seen).message
+    assert LONG in message
+    assert len(message) <= 1024
+    assert LONG in account_found(replace(seen, annotations=None)).message
+
+
+def test_a_status_written_again_at_another_time_is_the_same() -> None:
+    first = binding_status(GOOD, now=NOW)
+    again = replace(GOOD, binding=replace(BINDING, status=first))
+    assert same_status(first, binding_status(again, now="2027-01-01T00:00:00Z"))
+
+
+def test_a_new_generation_is_observed() -> None:
+    newer = replace(BINDING, meta=replace(BINDING.meta, generation=7))
+    status = binding_status(replace(GOOD, binding=newer, holder=newer), now=NOW)
+    assert status["observedGeneration"] == 7
+    assert {condition["observedGeneration"] for condition in status["conditions"]} == {7}
+
+
+def issuer_discovered(**fields: Any) -> Finding:  # noqa: ANN401  # fields of ObservedFederation
+    return judge_federation(replace(FEDERATION, **fields))[ConditionType.ISSUER_DISCOVERED]
+
+
+def test_a_federation_states_its_issuer_and_bindings() -> None:
+    status = federation_status(FEDERATION, now=NOW)
+    assert status["issuer"] == builders.ISSUER
+    assert status["bindings"] == {"total": 3, "ready": 2}
+    assert conditions(status) == {
+        "IssuerDiscovered": ("True", "Discovered"),
+        "Ready": ("True", "Ready"),
+    }
+
+
+def test_a_stated_issuer_beats_the_discovered_one() -> None:
+    stated = builders.parsed_federation(issuerURL="https://oidc.example/id/9")
+    status = federation_status(replace(FEDERATION, federation=stated), now=NOW)
+    assert status["issuer"] == "https://oidc.example/id/9"
+    assert conditions(status)["IssuerDiscovered"] == ("True", "Configured")
+
+
+def test_a_stated_issuer_that_is_none_is_told_with_its_field() -> None:
+    stated = builders.parsed_federation(issuerURL="http://oidc.example")
+    finding = issuer_discovered(federation=stated)
+    assert (finding.status, finding.reason) == (Status.FALSE, Reason.DISCOVERY_FAILED)
+    assert finding.message.startswith("spec.issuerURL: issuer 'http://oidc.example': must ")
+    assert "issuer" not in federation_status(replace(FEDERATION, federation=stated), now=NOW)
+
+
+def test_a_discovery_that_failed_is_told_with_what_went_wrong_and_next_step() -> None:
+    finding = issuer_discovered(discovered_issuer=None, discovery_problem="API server: 403")
+    assert finding == Finding(
+        Status.FALSE,
+        Reason.DISCOVERY_FAILED,
+        "API server: 403; set spec.issuerURL to the cluster's OIDC issuer",
+    )

@@ -1,0 +1,133 @@
+"""The MutatingWebhookConfiguration, as it is rendered and compared."""
+
+import base64
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from caios_federation.core.diff import contains
+from caios_federation.reconcile.webhook import render_webhook_configuration, serving_hosts
+from caios_federation.settings import FailurePolicy, Settings, WebhookSettings
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "webhook"
+CA = b"-----BEGIN CERTIFICATE-----\nthe CA\n-----END CERTIFICATE-----\n"
+SERVICE = Settings()
+URL = Settings(
+    namespace="caios",
+    webhook=WebhookSettings(
+        url="https://10.0.0.5:9443/",
+        failure_policy=FailurePolicy.FAIL,
+        timeout_seconds=10,
+        reinvocation_policy="Never",
+    ),
+)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("service", SERVICE), ("url", URL)])
+def test_a_configuration_is_rendered_as_recorded(name: str, settings: Settings) -> None:
+    rendered = yaml.safe_dump(plain(render_webhook_configuration(settings, CA)), sort_keys=False)
+    file = GOLDEN / f"{name}.yaml"
+    if os.environ.get("GOLDEN") == "rewrite":
+        file.write_text(rendered)
+    assert rendered == file.read_text()
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401  # any JSON
+    """Return `value` without types of ours, which YAML does not know."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, str) else value
+
+
+def webhook(settings: Settings) -> Any:  # noqa: ANN401  # any JSON
+    (only,) = render_webhook_configuration(settings, CA)["webhooks"]
+    return only
+
+
+def test_the_bundle_is_the_ca_in_base64() -> None:
+    assert base64.b64decode(webhook(SERVICE)["clientConfig"]["caBundle"]) == CA
+
+
+def test_the_operators_own_namespace_is_excluded() -> None:
+    by_name, _ = webhook(URL)["namespaceSelector"]["matchExpressions"]
+    assert by_name["values"] == ["caios", "kube-node-lease", "kube-system"]
+
+
+def test_an_operator_in_kube_system_excludes_it_once() -> None:
+    settings = Settings(namespace="kube-system")
+    by_name, _ = webhook(settings)["namespaceSelector"]["matchExpressions"]
+    assert by_name["values"] == ["kube-node-lease", "kube-system"]
+
+
+def test_the_certificate_is_for_the_names_that_the_service_is_called_by() -> None:
+    assert serving_hosts(SERVICE) == [
+        "caios-federation-webhook.caios-federation.svc",
+        "caios-federation-webhook.caios-federation.svc.cluster.local",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://10.0.0.5:9443", "10.0.0.5"),
+        ("https://[::1]:9443/", "::1"),
+        ("https://hooks.example.com", "hooks.example.com"),
+    ],
+)
+def test_the_certificate_is_for_the_host_of_the_url(url: str, host: str) -> None:
+    assert serving_hosts(Settings(webhook=WebhookSettings(url=url))) == [host]
+
+
+def defaulted() -> Any:  # noqa: ANN401  # any JSON
+    """Return the configuration as the API server gives it back, with what it adds."""
+    stored = plain(render_webhook_configuration(SERVICE, CA))
+    stored["metadata"] |= {"uid": "u", "generation": 3, "managedFields": []}
+    stored["metadata"]["labels"]["somebody/elses"] = "label"
+    return stored
+
+
+def test_what_the_api_server_adds_is_no_difference() -> None:
+    assert contains(defaulted(), render_webhook_configuration(SERVICE, CA))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("webhooks", 0, "timeoutSeconds"),
+        ("webhooks", 0, "failurePolicy"),
+        ("webhooks", 0, "rules", 0, "operations"),
+        ("webhooks", 0, "clientConfig", "caBundle"),
+        ("webhooks", 0, "namespaceSelector", "matchExpressions"),
+        ("webhooks", 0, "matchConditions"),
+        ("webhooks",),
+        ("metadata", "labels", "app.kubernetes.io/managed-by"),
+    ],
+    ids=lambda path: ".".join(map(str, path)),
+)
+def test_whatever_is_changed_or_removed_is_a_difference(path: tuple[Any, ...]) -> None:
+    wanted = render_webhook_configuration(SERVICE, CA)
+    for make in (lambda parent, key: parent.pop(key), spoil):
+        stored = parent = defaulted()
+        for step in path[:-1]:
+            parent = parent[step]
+        make(parent, path[-1])
+        assert not contains(stored, wanted)
+
+
+def spoil(parent: Any, key: Any) -> None:  # noqa: ANN401  # any JSON
+    parent[key] = [] if isinstance(parent[key], list) else "spoilt"
+
+
+def test_a_webhook_that_somebody_adds_is_a_difference() -> None:
+    stored = defaulted()
+    stored["webhooks"].append(stored["webhooks"][0])
+    assert not contains(stored, render_webhook_configuration(SERVICE, CA))
+
+
+def test_nothing_contains_nothing_of_what_is_wanted() -> None:
+    assert not contains({}, render_webhook_configuration(SERVICE, CA))
