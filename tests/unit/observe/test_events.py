@@ -1,0 +1,123 @@
+"""Events: rendered as the API takes them, and posted once an episode."""
+
+import datetime as dt
+
+import pytest
+
+from caios_federation.observe.events import (
+    Episodes,
+    Event,
+    EventReason,
+    Subject,
+    annotation_invalid,
+    conflict,
+    name_taken,
+    render_event,
+    service_account_not_found,
+)
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+READER = Subject("v1", "ServiceAccount", "team-a", "reader", "uid-1")
+INVALID = annotation_invalid(READER, "annotation is wrong")
+TAKEN = name_taken(READER)
+KEY = "ServiceAccount team-a/reader"
+
+
+def begin(episodes: Episodes, *events: Event, key: str = KEY) -> frozenset[Event]:
+    return episodes.begin(key, frozenset(events))
+
+
+def test_an_event_is_new_once() -> None:
+    episodes = Episodes()
+    assert begin(episodes, INVALID) == {INVALID}
+    assert begin(episodes, INVALID) == frozenset()
+
+
+def test_an_event_is_new_again_after_it_was_over() -> None:
+    episodes = Episodes()
+    begin(episodes, INVALID)
+    assert begin(episodes) == frozenset()
+    assert begin(episodes, INVALID) == {INVALID}
+
+
+def test_an_event_that_joins_another_is_new_alone() -> None:
+    episodes = Episodes()
+    begin(episodes, INVALID)
+    assert begin(episodes, INVALID, TAKEN) == {TAKEN}
+    assert begin(episodes, TAKEN) == frozenset()
+    assert begin(episodes, INVALID, TAKEN) == {INVALID}
+
+
+def test_another_message_is_another_event() -> None:
+    episodes = Episodes()
+    begin(episodes, INVALID)
+    other = annotation_invalid(READER, "annotation is wrong otherwise")
+    assert begin(episodes, other) == {other}
+
+
+def test_objects_have_episodes_of_their_own() -> None:
+    episodes = Episodes()
+    begin(episodes, INVALID)
+    assert begin(episodes, INVALID, key="another") == {INVALID}
+
+
+def test_what_is_over_leaves_nothing_in_memory() -> None:
+    episodes = Episodes()
+    for number in range(100):
+        begin(episodes, INVALID, key=str(number))
+        begin(episodes, key=str(number))
+    assert episodes._current == {}
+
+
+def test_an_event_is_rendered_as_the_api_takes_it() -> None:
+    assert render_event(INVALID, NOW) == {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": "reader.", "namespace": "team-a"},
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "namespace": "team-a",
+            "name": "reader",
+            "uid": "uid-1",
+        },
+        "type": "Warning",
+        "reason": "AnnotationInvalid",
+        "message": "annotation is wrong",
+        "firstTimestamp": "2026-11-24T12:00:00Z",
+        "lastTimestamp": "2026-11-24T12:00:00Z",
+        "count": 1,
+        "source": {"component": "caios-federation"},
+        "reportingComponent": "caios-federation",
+    }
+
+
+def test_an_event_about_a_cluster_scoped_object_is_in_the_default_namespace() -> None:
+    subject = Subject("caios.coreweave.com/v1alpha1", "StorageFederation", "", "default", "uid-2")
+    assert render_event(conflict(subject, "x"), NOW)["metadata"]["namespace"] == "default"
+
+
+def test_a_long_name_and_a_long_message_are_cut_to_what_the_api_takes() -> None:
+    subject = Subject("v1", "ServiceAccount", "team-a", "n" * 253, "uid-1")
+    body = render_event(annotation_invalid(subject, "m" * 5000), NOW)
+    assert body["metadata"]["generateName"] == "n" * 200 + "."
+    assert body["message"] == "m" * 1024
+    assert body["involvedObject"]["name"] == "n" * 253
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (INVALID, EventReason.ANNOTATION_INVALID),
+        (TAKEN, EventReason.NAME_TAKEN),
+        (conflict(READER, "x"), EventReason.CONFLICT),
+        (service_account_not_found(READER, "x"), EventReason.SERVICE_ACCOUNT_NOT_FOUND),
+    ],
+)
+def test_each_event_has_its_reason(event: Event, reason: EventReason) -> None:
+    assert event.reason is reason
+
+
+def test_a_taken_name_is_told_with_what_to_do() -> None:
+    assert TAKEN.message.startswith("FederatedStorageBinding team-a/reader exists")
+    assert "create a binding of another name" in TAKEN.message
