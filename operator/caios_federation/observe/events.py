@@ -106,11 +106,15 @@ class Episodes:
     def __init__(self) -> None:
         self._current: dict[str, frozenset[Event]] = {}
 
-    def begin(self, uid: str, events: frozenset[Event]) -> frozenset[Event]:
-        """Note that exactly `events` hold for the object `uid`; return those that are new."""
-        new = events - self._current.get(uid, frozenset())
+    def begin(self, key: str, events: frozenset[Event]) -> frozenset[Event]:
+        """Note that exactly `events` hold for the object `key`; return those that are new.
+
+        By name, so that this can be told of an object that is gone; a successor of the same name
+        has another uid, and so other events.
+        """
+        new = events - self._current.get(key, frozenset())
         if events:
-            self._current[uid] = events
+            self._current[key] = events
         else:
-            self._current.pop(uid, None)
+            self._current.pop(key, None)
         return new

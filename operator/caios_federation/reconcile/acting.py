@@ -41,12 +41,13 @@ class Acting:
             reason=ready["reason"],
         )
 
-    async def post(self, uid: str, events: frozenset[Event]) -> None:
-        """Post those of `events`, the current ones of the object `uid`, that are new.
+    async def post(self, kind: str, key: str, events: frozenset[Event]) -> None:
+        """Post those of `events`, the current ones of an object, that are new.
 
+        Told without events too, and of objects that are gone: what is over can then begin anew.
         An event that cannot be posted is logged: it must not keep a status from being written.
         """
-        for event in self.episodes.begin(uid, events):
+        for event in self.episodes.begin(f"{kind} {key}", events):
             try:
                 await self.client.create(EVENT, render_event(event, self.clock()))
             except ClientError as error:

@@ -14,14 +14,16 @@ from caios_federation.reconcile.acting import Acting
 
 async def reconcile_binding(caches: Caches, acting: Acting, namespace: str, name: str) -> None:
     """Bring the status of a binding up to date. Raises ClientError."""
-    binding = caches.bindings.objects.get(key_of(namespace, name))
+    key = key_of(namespace, name)
+    binding = caches.bindings.objects.get(key)
     if binding is None or binding.meta.deleting:
+        await acting.post(BINDING_KIND, key, frozenset())
         return
     seen = _gather(caches, binding)
     if binding.ours and seen.holder is not binding:
         return  # a user's binding took over; reconcile_service_account removes this one
     status = binding_status(seen, now=acting.now())
-    await acting.post(binding.meta.uid, _events(seen))
+    await acting.post(BINDING_KIND, key, _events(seen))
     if same_status(status, binding.status):
         return
     try:

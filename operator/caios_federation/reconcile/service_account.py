@@ -16,14 +16,15 @@ async def reconcile_service_account(
     caches: Caches, acting: Acting, namespace: str, name: str
 ) -> None:
     """Create, keep or delete the binding of a ServiceAccount. Raises ClientError."""
-    account = caches.accounts.objects.get(key_of(namespace, name), PLAIN)
-    same_name = caches.bindings.objects.get(key_of(namespace, name))
+    key = key_of(namespace, name)
+    account = caches.accounts.objects.get(key, PLAIN)
+    same_name = caches.bindings.objects.get(key)
     wanted = wish_of(account.annotations) is Wish.INJECTION and not _bound_by_user(
         caches, namespace, name
     )
-    if account is not PLAIN:
-        taken = wanted and same_name is not None and same_name.spec.service_account_name != name
-        await acting.post(account.uid, _events(caches, namespace, name, account, taken=taken))
+    taken = wanted and same_name is not None and same_name.spec.service_account_name != name
+    events = _events(caches, namespace, name, account, taken=taken)
+    await acting.post(SERVICE_ACCOUNT.kind, key, events)
     if same_name is None:
         if wanted:
             await _create(caches, acting, namespace, name, account)

@@ -1,0 +1,136 @@
+"""A controller's hands in a small cluster: what it knows, and the API server that it writes to."""
+
+import contextlib
+import datetime as dt
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+import yaml
+from aiohttp import web
+
+import builders
+from caios_federation.caches import Caches, Change, ObjectCache
+from caios_federation.reconcile.acting import Acting
+from component.clients.api_server import ScriptedApi, Seen, failure, reply, scripted
+
+NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+MANAGED = {"app.kubernetes.io/managed-by": "caios-federation"}
+
+
+@dataclass(slots=True)
+class Api:
+    """Takes every write, unless told to refuse it."""
+
+    version: int = 100
+    refusals: dict[str, int] = field(default_factory=dict)
+    """The status that requests of a method and the end of their path get instead."""
+    stored: dict[str, builders.Json] = field(default_factory=dict)
+    """What a GET of a path finds."""
+    known: dict[tuple[str, str], builders.Json] = field(default_factory=dict)
+    """Objects by kind and name, of which a status is applied."""
+
+    async def __call__(self, request: Seen) -> web.StreamResponse:
+        for what, status in self.refusals.items():
+            method, _, end = what.partition(" ")
+            if request.method == method and request.path.endswith(end):
+                return failure(status, "refused")
+        if request.method == "GET":
+            found = self.stored.get(request.path)
+            return reply(**found) if found else failure(404)
+        if request.method == "DELETE":
+            return reply(kind="Status", status="Success")
+        self.version += 1
+        body = self._merged(request.json)
+        body["metadata"] |= {"resourceVersion": str(self.version)}
+        body["metadata"].setdefault("uid", f"uid-{self.version}")
+        return web.json_response(body, status=201 if request.method == "POST" else 200)
+
+    def _merged(self, applied: builders.Json) -> builders.Json:
+        whole = self.known.get((applied["kind"], applied["metadata"].get("name", "")), {})
+        metadata = {**whole.get("metadata", {}), **applied["metadata"]}
+        return {**whole, **applied, "metadata": metadata}
+
+
+@dataclass(slots=True)
+class World:
+    """What a reconciliation is given, and what came of it."""
+
+    caches: Caches
+    acting: Acting
+    api: Api
+    server: ScriptedApi
+    changes: list[Change]
+    lines: list[structlog.typing.EventDict]
+
+    def know(self, *bodies: builders.Json, event: str = "MODIFIED") -> None:
+        by_kind: dict[str, ObjectCache[object]] = {
+            "ServiceAccount": self.caches.accounts,  # type: ignore[dict-item]  # invariant
+            "FederatedStorageBinding": self.caches.bindings,  # type: ignore[dict-item]
+            "StorageFederation": self.caches.federations,  # type: ignore[dict-item]
+        }
+        for given in bodies:
+            self.api.version += 1
+            version = {"resourceVersion": str(self.api.version)}
+            body = {**given, "metadata": {**given["metadata"], **version}}
+            self.api.known[body["kind"], body["metadata"]["name"]] = body
+            by_kind[body["kind"]].observe(event, body)
+
+    def forget(self, *bodies: builders.Json) -> None:
+        self.know(*bodies, event="DELETED")
+
+    @property
+    def writes(self) -> list[str]:
+        """Method and path of each write but those of events."""
+        return [
+            f"{request.method} {request.path}"
+            for request in self.server.seen
+            if request.method != "GET" and not request.path.endswith("/events")
+        ]
+
+    @property
+    def events(self) -> list[str]:
+        """Reasons of the events that were posted."""
+        return [
+            request.json["reason"]
+            for request in self.server.seen
+            if request.path.endswith("/events")
+        ]
+
+
+@contextlib.asynccontextmanager
+async def world(*known: builders.Json) -> AsyncIterator[World]:
+    """Yield a world with a federation, an issuer and `known`."""
+    api, caches = Api(), Caches()
+    caches.issuer = builders.ISSUER
+    changes: list[Change] = []
+    async with scripted(api) as server:
+        with structlog.testing.capture_logs() as lines:
+            acting = Acting(server.client, lambda: NOW, changes.append)
+            here = World(caches, acting, api, server, changes, lines)
+            here.know(builders.federation(), *known)
+            yield here
+
+
+def ours(name: str = "reader", **spec: object) -> builders.Json:
+    """Return a binding that the controller made."""
+    body = builders.binding(name, "team-a", **spec)
+    body["metadata"]["labels"] = dict(MANAGED)
+    return body
+
+
+def write_kubeconfig(file: Path, url: str) -> None:
+    """Write a kubeconfig for the API server at `url`."""
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "c", "cluster": {"server": url}}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
