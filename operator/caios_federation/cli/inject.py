@@ -1,28 +1,40 @@
 """`kubectl caios inject`: what injection does to a Pod, decided offline by the same core."""
 
-from typing import IO, Any
+from typing import IO
 
 import click
 import jsonpatch
 import yaml
 
 from caios_federation.api import vocabulary as words
-from caios_federation.api.binding import parse_binding
-from caios_federation.api.federation import parse_federation
-from caios_federation.cli.manifests import of_kind, only_of, read_manifests
+from caios_federation.cli.manifests import (
+    Manifest,
+    binding_of,
+    federation_of,
+    namespace_of,
+    of_kind,
+    only_of,
+    read_manifests,
+)
 from caios_federation.core.account import relevant
 from caios_federation.core.errors import ParseError
 from caios_federation.core.injection import Skip, Sources, federation_name, opted_out, resolve
 from caios_federation.core.patch import render_patch
 from caios_federation.core.plan import Placement, plan
-from caios_federation.core.pod import read_pod
+from caios_federation.core.pod import read_pod, service_account_of
 from caios_federation.core.principal import parse_issuer
 
 
 @click.command()
 @click.option("-f", "--filename", required=True, type=click.File(), help="Manifests; - for stdin.")
 @click.option("--issuer", required=True, help="The cluster's OIDC issuer URL.")
-@click.option("-n", "--namespace", default="default", show_default=True)
+@click.option(
+    "-n",
+    "--namespace",
+    default="default",
+    show_default=True,
+    help="Namespace of what states none.",
+)
 def inject(filename: IO[str], issuer: str, namespace: str) -> None:
     """Print a Pod as it would be admitted.
 
@@ -33,7 +45,7 @@ def inject(filename: IO[str], issuer: str, namespace: str) -> None:
     objects = read_manifests(filename)
     raw = only_of(objects, "Pod")
     pod = read_pod(raw)
-    sources = _sources(objects, namespace, pod.service_account, issuer)
+    sources = _sources(objects, namespace, raw, issuer)
     reason = opted_out(pod)
     values = Skip(reason) if reason else resolve(sources, pod.annotations)
     if isinstance(values, Skip):
@@ -48,12 +60,15 @@ def inject(filename: IO[str], issuer: str, namespace: str) -> None:
     click.echo(yaml.safe_dump(injected, sort_keys=False, allow_unicode=True), nl=False)
 
 
-def _sources(objects: list[dict[str, Any]], namespace: str, account: str, issuer: str) -> Sources:
-    bindings = [parse_binding(body, ours=False) for body in of_kind(objects, words.BINDING_KIND)]
+def _sources(objects: list[Manifest], default: str, raw: Manifest, issuer: str) -> Sources:
+    """Return what the file says about the Pod `raw`; namesakes elsewhere have no say."""
+    namespace, account = namespace_of(raw, default), service_account_of(raw)
+    near = [body for body in objects if namespace_of(body, default) == namespace]
+    bindings = [binding_of(body) for body in of_kind(near, words.BINDING_KIND)]
     binding = next((b for b in bindings if b.spec.service_account_name == account), None)
-    accounts = {b["metadata"]["name"]: b for b in of_kind(objects, "ServiceAccount")}
+    accounts = {body["metadata"]["name"]: body for body in of_kind(near, "ServiceAccount")}
     annotations = relevant(accounts.get(account, {}).get("metadata", {}).get("annotations"))
-    federations = [parse_federation(body) for body in of_kind(objects, words.FEDERATION_KIND)]
+    federations = [federation_of(body) for body in of_kind(objects, words.FEDERATION_KIND)]
     name = federation_name(annotations, binding)
     try:
         parsed = parse_issuer(issuer)

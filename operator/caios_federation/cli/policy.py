@@ -4,9 +4,8 @@ from typing import IO
 
 import click
 
-from caios_federation.api.binding import parse_binding
 from caios_federation.api.vocabulary import BINDING_KIND
-from caios_federation.cli.manifests import only_of, read_manifests
+from caios_federation.cli.manifests import binding_of, only_of, read_manifests
 from caios_federation.core.errors import ParseError
 from caios_federation.core.naming import policy_name
 from caios_federation.core.policy import compile_policy, render_document
@@ -23,11 +22,8 @@ def policy() -> None:
 @click.option("--issuer", required=True, help="The cluster's OIDC issuer URL.")
 def render(filename: IO[str], issuer: str) -> None:
     """Print the organization policy of a FederatedStorageBinding: what the Console takes."""
-    body = only_of(read_manifests(filename), BINDING_KIND)
-    binding = parse_binding(body, ours=False)
+    binding = binding_of(only_of(read_manifests(filename), BINDING_KIND))
     namespace = binding.meta.namespace or "default"
-    if binding.invalid:
-        raise click.UsageError(f"{BINDING_KIND} {namespace}/{binding.meta.name}: {binding.invalid}")
     try:
         parsed = parse_issuer(issuer)
         principal = render_principal(Identity(parsed, namespace, binding.spec.service_account_name))
