@@ -302,7 +302,7 @@ class FederationMachine(VersionedMachine):
         return builders.federation(name, region=["R1", "R2", 5][choice])
 
 
-MANY = settings(max_examples=60, stateful_step_count=40)
+MANY = settings(stateful_step_count=40)
 TestAccounts = AccountMachine.TestCase
 TestAccounts.settings = MANY
 TestBindings = BindingMachine.TestCase

@@ -165,7 +165,7 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=60, stateful_step_count=40)
+TestQueue.settings = settings(stateful_step_count=40)
 
 
 def test_a_key_added_while_worked_on_is_worked_on_once_more() -> None:
