@@ -8,13 +8,13 @@ is not in it goes.
 
 import asyncio
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
-from caios_federation.api.binding import Binding, parse_binding
+from caios_federation.api.binding import Binding, first_of, parse_binding
 from caios_federation.api.federation import Federation, parse_federation
 from caios_federation.api.objects import Json, version_of
 from caios_federation.clients import errors
@@ -74,8 +74,20 @@ class ObjectCache(Generic[T]):
         self._reduce = reduce
         self._touched: set[str] = set()
 
+    def answered(self, body: Json) -> Change:
+        """Take in the answer to a write of ours, unless the object is gone or another by now.
+
+        The watch may be ahead of the answer: what it does not show any more must not come back.
+        """
+        key = _key(body)
+        before = self.objects.get(key)
+        if before is None or self._outlives(before, "MODIFIED", body):
+            return Change(self.kind, key, before, before)
+        self._touched.add(key)
+        return Change(self.kind, key, before, self._store(key, self._reduce(body)))
+
     def observe(self, event: str | None, body: Json) -> Change:
-        """Take in a watch event, or the answer to a write of ours.
+        """Take in a watch event.
 
         Kopf's workers are per uid, so the deletion of an old object may come after the creation
         of its successor of the same name: it does not remove the successor. Nor does an event
@@ -130,13 +142,14 @@ class Accounts(ObjectCache[Account]):
     """All ServiceAccounts; almost all of them are PLAIN and cost one entry of a dictionary."""
 
     def __init__(self) -> None:
-        super().__init__(SERVICE_ACCOUNT, _account)
+        super().__init__(SERVICE_ACCOUNT, account_of)
 
     def _outlives(self, before: Account, event: str | None, body: Json) -> bool:
         return event == "DELETED" and before.uid not in ("", body["metadata"].get("uid"))
 
 
-def _account(body: Json) -> Account:
+def account_of(body: Json) -> Account:
+    """Reduce a ServiceAccount to what we read of it."""
     meta = body["metadata"]
     annotations = relevant(meta.get("annotations"))
     return Account(meta.get("uid", ""), annotations) if annotations else PLAIN
@@ -165,47 +178,68 @@ def _federation(body: Json) -> Federation | None:
 
 
 class Bindings(ObjectCache[Binding]):
-    """All bindings, also by the ServiceAccount they name."""
+    """All bindings, also by the ServiceAccount they name.
 
-    def __init__(self) -> None:
-        super().__init__(BINDING, lambda body: parse_binding(body, ours=is_ours(body)))
+    `slim` ones are all that admission reads: a status can be large, and anybody may make many.
+    """
+
+    def __init__(self, *, slim: bool = False) -> None:
+        def reduce(body: Json) -> Binding:
+            binding = parse_binding(body, ours=is_ours(body))
+            return slimmed(binding) if slim else binding
+
+        super().__init__(BINDING, reduce)
         self._by_account: dict[str, dict[str, Binding]] = {}
+        self._holders: dict[str, Binding] = {}
 
-    def naming(self, namespace: str, service_account: str) -> list[Binding]:
-        """Return the bindings that name a ServiceAccount, the oldest first."""
-        found = self._by_account.get(key_of(namespace, service_account))
-        return sorted(found.values(), key=lambda binding: binding.seniority) if found else []
+    def naming(self, namespace: str, service_account: str) -> Collection[Binding]:
+        """Return the bindings that name a ServiceAccount."""
+        return self._by_account.get(key_of(namespace, service_account), {}).values()
 
     def holder(self, namespace: str, service_account: str) -> Binding | None:
-        """Return the binding that has a ServiceAccount, if one does.
-
-        A user's binding comes before one that we made, however old that is.
-        """
-        candidates = [b for b in self.naming(namespace, service_account) if b.usable]
-        return min(candidates, key=lambda b: (b.ours, b.seniority), default=None)
+        """Return the binding that has a ServiceAccount, if one does."""
+        return self._holders.get(key_of(namespace, service_account))
 
     def _outlives(self, before: Binding, _event: str | None, body: Json) -> bool:
         return before.meta.version > version_of(body)
 
     def _store(self, key: str, entry: Binding | None) -> Binding | None:
-        if (before := self.objects.get(key)) is not None:
-            account = key_of(before.meta.namespace, before.spec.service_account_name)
-            siblings = self._by_account[account]
-            del siblings[key]
-            if not siblings:
-                del self._by_account[account]
+        before = self.objects.get(key)
+        if before is not None:
+            self._unlist(key, before)
         if entry is not None:
-            account = key_of(entry.meta.namespace, entry.spec.service_account_name)
-            self._by_account.setdefault(account, {})[key] = entry
+            self._list(key, entry)
         return super()._store(key, entry)
+
+    def _list(self, key: str, entry: Binding) -> None:
+        account = key_of(entry.meta.namespace, entry.spec.service_account_name)
+        self._by_account.setdefault(account, {})[key] = entry
+        if (best := first_of(entry, self._holders.get(account))) is not None:
+            self._holders[account] = best
+
+    def _unlist(self, key: str, entry: Binding) -> None:
+        account = key_of(entry.meta.namespace, entry.spec.service_account_name)
+        siblings = self._by_account[account]
+        del siblings[key]
+        if self._holders.get(account) is entry:
+            del self._holders[account]
+            if (best := first_of(*siblings.values())) is not None:
+                self._holders[account] = best
+        if not siblings:
+            del self._by_account[account]
+
+
+def slimmed(binding: Binding) -> Binding:
+    """Return `binding` without what admission never reads."""
+    return replace(binding, status={}, spec=binding.spec.model_copy(update={"grants": ()}))
 
 
 class Caches:
     """Everything a decision about a Pod needs, in memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, slim: bool = False) -> None:
         self.accounts = Accounts()
-        self.bindings = Bindings()
+        self.bindings = Bindings(slim=slim)
         self.federations = Federations()
         self.issuer: Issuer | None = None
         self.issuer_problem = "the API server was not asked yet"
@@ -213,9 +247,18 @@ class Caches:
         self.synced = asyncio.Event()
         """Set once everything was listed: from then on an absent object is known to be absent."""
 
-    def sources(self, namespace: str, service_account: str, account: Account) -> Sources:
-        """Return everything that has a say about the Pods of a ServiceAccount."""
-        binding = self.bindings.holder(namespace, service_account)
+    def sources(
+        self,
+        namespace: str,
+        service_account: str,
+        account: Account,
+        binding: Binding | None = None,
+    ) -> Sources:
+        """Return everything that has a say about the Pods of a ServiceAccount.
+
+        `binding` is the one that has it, where somebody knows better than the cache.
+        """
+        binding = binding or self.bindings.holder(namespace, service_account)
         name = federation_name(account.annotations, binding)
         return Sources(
             namespace=namespace,
@@ -270,7 +313,7 @@ class Caches:
         before = self.issuer
         try:
             self.issuer = await client.discover_issuer()
-        except errors.Terminal as error:
+        except errors.ClientError as error:
             self.issuer_problem = str(error)
             log.warning("issuer not discovered", err=str(error))
         if self.issuer != before:

@@ -176,6 +176,11 @@ class Settings(BaseSettings):
                 f"admission.deadline_seconds ({self.admission.deadline_seconds:g}) must be below "
                 f"webhook.timeout_seconds ({self.webhook.timeout_seconds})"
             )
+        if self.admission.live_read_seconds >= self.admission.deadline_seconds:
+            raise ValueError(
+                f"admission.live_read_seconds ({self.admission.live_read_seconds:g}) must be below "
+                f"admission.deadline_seconds ({self.admission.deadline_seconds:g})"
+            )
         return self
 
 

@@ -56,6 +56,8 @@ class CacheMachine(RuleBasedStateMachine):
         self.truth: dict[str, builders.Json] = {}
         self.pending: dict[str, deque[Event]] = {}
         """Undelivered events by uid."""
+        self.answers: list[builders.Json] = []
+        """Answers to writes of ours that are under way."""
         self.version = 0
         self.lost = False
         """Whether an event was lost since the last full audit."""
@@ -83,11 +85,18 @@ class CacheMachine(RuleBasedStateMachine):
 
     @rule(name=NAMES, choice=CHOICES, ours=st.booleans())
     def change(self, name: str, choice: int, ours: bool) -> None:
-        """Change an object; when the change is our own, its answer is taken in at once."""
+        """Change an object; when the change is our own, there will be an answer."""
         if name in self.truth:
             self._write("MODIFIED", name, choice, self.truth[name]["metadata"]["uid"])
             if ours:
-                self._observe("MODIFIED", self.truth[name])
+                self.answers.append(copy.deepcopy(self.truth[name]))
+
+    @precondition(lambda self: bool(self.answers))
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        """Take in the answer to a write of ours, however much has happened since."""
+        number = data.draw(st.integers(0, len(self.answers) - 1))
+        self._heard(self.cache.answered(self.answers.pop(number)))
 
     @rule(name=NAMES)
     def delete(self, name: str) -> None:
@@ -214,6 +223,8 @@ class CacheMachine(RuleBasedStateMachine):
         for events in self.pending.values():
             for event, body in events:
                 self._observe(event, body)
+        for body in self.answers:
+            self._heard(self.cache.answered(body))
         if not self.lost:
             assert self.cache.objects.keys() <= self.expected().keys()
         self.audit()
@@ -284,7 +295,9 @@ class BindingMachine(VersionedMachine):
         assert all(self.cache._by_account.values()), "an account without bindings is forgotten"
         for account in ("one", "two"):
             named = self.cache.naming("team-a", account)
-            assert sorted(named, key=lambda binding: binding.seniority) == named
+            usable = [binding for binding in named if binding.usable]
+            first = min(usable, key=lambda binding: binding.rank, default=None)
+            assert self.cache.holder("team-a", account) is first
             assert {b.meta.name for b in named} == {
                 b.meta.name
                 for b in self.cache.objects.values()

@@ -1,22 +1,25 @@
 """Where a decision about a Pod gets its facts: the caches, and one live read when they miss."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
+from caios_federation.api.binding import Binding, first_of, parse_binding
 from caios_federation.api.vocabulary import SkipReason
-from caios_federation.caches import PLAIN, Account, Caches, key_of
-from caios_federation.clients.kubernetes import (
-    SERVICE_ACCOUNT,
-    KubernetesClient,
-    read_with_deadline,
-)
-from caios_federation.core.account import relevant
-from caios_federation.core.injection import Skip, opted_out, resolve
+from caios_federation.caches import PLAIN, Account, Caches, account_of, key_of
+from caios_federation.clients import errors
+from caios_federation.clients.kubernetes import BINDING, SERVICE_ACCOUNT, KubernetesClient
+from caios_federation.core.injection import Skip, Sources, opted_out, resolve
+from caios_federation.core.ownership import is_ours
 from caios_federation.core.patch import Operation, render_patch
 from caios_federation.core.plan import Placement, plan
 from caios_federation.core.pod import Raw, read_pod, service_account_of
+
+Live = tuple[Account, Binding | None]
+"""What a live read found: the ServiceAccount, and the binding that has it."""
+
+_LIVE_READS: Final = 16
+"""Live reads at the same time. A burst of unknown names must not flood the API server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Decider:
         self._client = client
         self._placement = placement
         self._live_read_seconds = live_read_seconds
-        self._reading: dict[str, asyncio.Task[Account]] = {}
+        self._live_reads = asyncio.Semaphore(_LIVE_READS)
+        self._reading: dict[str, asyncio.Task[Live]] = {}
 
     def certainly_unaffected(self, namespace: str, raw: Raw) -> bool:
         """Tell, from memory alone, that a Pod's ServiceAccount is known and not federated.
@@ -71,12 +75,7 @@ class Decider:
         pod = read_pod(raw)
         if reason := opted_out(pod):
             return Decision(skipped=reason, service_account=pod.service_account)
-        account = self._caches.accounts.objects.get(key_of(namespace, pod.service_account))
-        if account is None:
-            account = await self._read(namespace, pod.service_account)
-        values = resolve(
-            self._caches.sources(namespace, pod.service_account, account), pod.annotations
-        )
+        values = resolve(await self._sources(namespace, pod.service_account), pod.annotations)
         if isinstance(values, Skip):
             return Decision(
                 warnings=values.warnings,
@@ -91,7 +90,15 @@ class Decider:
             principal=values.principal,
         )
 
-    async def _read(self, namespace: str, name: str) -> Account:
+    async def _sources(self, namespace: str, name: str) -> Sources:
+        """Return who has a say about the Pods of a ServiceAccount, read live on a miss."""
+        account = self._caches.accounts.objects.get(key_of(namespace, name))
+        if account is not None:
+            return self._caches.sources(namespace, name, account)
+        account, binding = await self._read(namespace, name)
+        return self._caches.sources(namespace, name, account, binding)
+
+    async def _read(self, namespace: str, name: str) -> Live:
         """Read a ServiceAccount that the watch has not shown yet; once for all who wait for it.
 
         The answer is not put into the cache: the watch may know better by now.
@@ -105,16 +112,26 @@ class Decider:
         # Shielded: who gives up first must not take the answer from the others.
         return await asyncio.shield(task)
 
-    def _forget(self, key: str, done: asyncio.Task[Account]) -> None:
+    def _forget(self, key: str, done: asyncio.Task[Live]) -> None:
         """Let the next miss read again; a failure that nobody waited for is no news."""
         self._reading.pop(key, None)
         if not done.cancelled():
             done.exception()
 
-    async def _read_live(self, namespace: str, name: str) -> Account:
-        body = await read_with_deadline(
-            self._client, SERVICE_ACCOUNT, namespace, name, seconds=self._live_read_seconds
-        )
-        metadata: Mapping[str, Any] = (body or {}).get("metadata") or {}
-        annotations = relevant(metadata.get("annotations"))
-        return Account(str(metadata.get("uid", "")), annotations) if annotations else PLAIN
+    async def _read_live(self, namespace: str, name: str) -> Live:
+        """Read the ServiceAccount and, since they come in one apply, the namespace's bindings."""
+        try:
+            async with asyncio.timeout(self._live_read_seconds), self._live_reads:
+                try:
+                    body = await self._client.read(SERVICE_ACCOUNT, namespace, name)
+                except errors.NotFound:
+                    return PLAIN, None
+                objects = self._client.list_objects(BINDING, namespace=namespace)
+                parsed = [parse_binding(one, ours=is_ours(one)) async for one in objects]
+        except TimeoutError as error:
+            raise errors.Unavailable(
+                f"API server: {SERVICE_ACCOUNT.kind} {namespace}/{name}: "
+                f"no answer in {self._live_read_seconds:g} s"
+            ) from error
+        bindings = [one for one in parsed if one.spec.service_account_name == name]
+        return account_of(body), first_of(*bindings)

@@ -161,6 +161,7 @@ class AdmissionServer:
                 requestUID=review.uid,
                 namespace=review.namespace,
                 pod=review.pod_name,
+                outcome="failed",
                 err=f"{type(error).__name__}: {error}"[:256],
             )
             return _failure(500, "the admission server failed; its log has the reason")
@@ -179,8 +180,13 @@ class AdmissionServer:
         limit = self._settings.body_limit_bytes
         if http.content_type != "application/json":
             return _refused(415, "Content-Type: must be application/json")
+        seconds = self._settings.deadline_seconds
         try:
-            return parse_review(await http.read())
+            async with asyncio.timeout(seconds):
+                body = await http.read()
+            return parse_review(body)
+        except TimeoutError:
+            return _refused(408, f"body: not complete within {seconds:g} s")
         except web.HTTPRequestEntityTooLarge:
             return _refused(413, f"body: longer than {limit} bytes")
         except BadReviewError as error:

@@ -123,9 +123,19 @@ class Binding:
         return self.invalid is None and not self.meta.deleting
 
     @property
-    def seniority(self) -> tuple[str, str]:
-        """Sorts the binding that wins its ServiceAccount first: the oldest, then the lower uid."""
-        return self.meta.created, self.meta.uid
+    def rank(self) -> tuple[bool, bool, str, str]:
+        """Sorts the binding that wins its ServiceAccount first.
+
+        A user's comes before one that we made, then the oldest, then the lower uid; last is what
+        claims nothing.
+        """
+        return not self.usable, self.ours, self.meta.created, self.meta.uid
+
+
+def first_of(*bindings: Binding | None) -> Binding | None:
+    """Return which of `bindings`, all naming one ServiceAccount, has it."""
+    usable = (binding for binding in bindings if binding is not None and binding.usable)
+    return min(usable, key=lambda binding: binding.rank, default=None)
 
 
 def parse_binding(body: Json, *, ours: bool) -> Binding:

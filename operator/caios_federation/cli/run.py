@@ -41,6 +41,8 @@ def run(role: str | None) -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(operate(settings, registry_for(settings.role)))
+    except* asyncio.CancelledError:
+        raise SystemExit(143) from None  # SIGTERM before there was anything to end in order
     except* ClientError as group:
         for refusal in group.exceptions:
             click.echo(f"error: {refusal}", err=True)

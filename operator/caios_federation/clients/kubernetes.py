@@ -4,7 +4,6 @@ Requests go through the official client's connection, login and pool, but its mo
 bodies are plain JSON, read by orjson (a LIST of 10,000 objects costs a tenth of the models' time).
 """
 
-import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -18,6 +17,7 @@ import aiohttp
 import orjson
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+from pydantic import SecretStr
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json
@@ -76,6 +76,19 @@ WEBHOOK_CONFIGURATION: Final = Kind(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How the API server is reached, and as whom: for Kopf, which has a client of its own."""
+
+    server: str
+    ca_path: str | None
+    certificate_path: str | None
+    key_path: str | None
+    scheme: str | None
+    token: SecretStr | None
+    verify: bool
+
+
 class KubernetesClient:
     """One connection pool to the API server."""
 
@@ -83,21 +96,38 @@ class KubernetesClient:
         self._api = api
         self._timeout = timeout_seconds
 
+    async def login(self) -> Login:
+        """Load the credentials anew, for this client too: those of plug-ins expire."""
+        settings = self._api.configuration
+        await _load(settings)
+        scheme, _, token = str(settings.api_key.get("BearerToken") or "").partition(" ")
+        return Login(
+            server=settings.host,
+            ca_path=settings.ssl_ca_cert,
+            certificate_path=settings.cert_file,
+            key_path=settings.key_file,
+            scheme=scheme or None,
+            token=SecretStr(token) if token else None,
+            verify=bool(settings.verify_ssl),
+        )
+
     async def read(self, kind: Kind, namespace: str, name: str) -> Json:
         """Return an object as it is now. Raises NotFound."""
         return await self._request("GET", kind.path(namespace, name))
 
-    async def list_objects(self, kind: Kind, *, page_size: int) -> AsyncIterator[Json]:
+    async def list_objects(
+        self, kind: Kind, *, namespace: str = "", page_size: int = 500
+    ) -> AsyncIterator[Json]:
         """Yield all objects of `kind`, as of one moment that is not before the call.
 
         Without a resourceVersion, so that the answer is consistent and never from a stale cache.
         Raises Expired when a page is asked for too late: the caller starts again.
         """
-        query = {"limit": str(page_size)}
+        path, query = kind.path(namespace), {"limit": str(page_size)}
         while True:
-            page = await self._request("GET", f"{kind.path()}?{urlencode(query)}")
+            page = await self._request("GET", f"{path}?{urlencode(query)}")
             if "items" not in page:
-                raise errors.Unavailable(f"API server: GET {kind.path()}: the answer is no list")
+                raise errors.Unavailable(f"API server: GET {path}: the answer is no list")
             for item in page["items"] or ():
                 yield item
             going_on = (page.get("metadata") or {}).get("continue")
@@ -130,6 +160,14 @@ class KubernetesClient:
         query = urlencode({"fieldManager": words.MANAGER})
         full = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
         return await self._request("POST", f"{path}?{query}", body=full)
+
+    async def replace(self, kind: Kind, body: Json) -> Json:
+        """Put `body` in the place of the object of its version. Raises WriteConflict."""
+        meta = body["metadata"]
+        path = kind.path(meta.get("namespace", ""), meta["name"])
+        query = urlencode({"fieldManager": words.MANAGER})
+        full = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
+        return await self._request("PUT", f"{path}?{query}", body=full)
 
     async def served(self, kind: Kind) -> bool:
         """Tell whether the API server knows `kind`: whether its CRD is installed."""
@@ -190,24 +228,25 @@ class KubernetesClient:
 async def connect(*, timeout_seconds: float = 30) -> AsyncIterator[KubernetesClient]:
     """Connect as the Pod's ServiceAccount, else as the kubeconfig says: as Kopf does too."""
     configuration = Configuration()
-    try:
-        await _load(configuration)
-    except (config.ConfigException, OSError) as error:
-        raise errors.Rejected(
-            f"no usable kubeconfig: {str(error)[:_SHOWN]}; set KUBECONFIG, or run in a Pod"
-        ) from error
+    await _load(configuration)
     async with ApiClient(configuration) as api:
         api.user_agent = words.MANAGER
         yield KubernetesClient(api, timeout_seconds=timeout_seconds)
 
 
 async def _load(configuration: Configuration) -> None:
-    if in_cluster():
-        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-    else:
-        await config.load_kube_config(  # type: ignore[no-untyped-call]
-            client_configuration=configuration, persist_config=False
-        )
+    """Fill `configuration`. Raises Rejected when there is no usable kubeconfig."""
+    try:
+        if in_cluster():
+            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        else:
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
+                client_configuration=configuration, persist_config=False
+            )
+    except (config.ConfigException, OSError) as error:
+        raise errors.Rejected(
+            f"no usable kubeconfig: {str(error)[:_SHOWN]}; set KUBECONFIG, or run in a Pod"
+        ) from error
 
 
 def in_cluster() -> bool:
@@ -238,18 +277,3 @@ def _escape(character: re.Match[str]) -> str:
 def _shown(path: str) -> str:
     """Return `path` without its query, whose continuation token nobody can read."""
     return path.partition("?")[0]
-
-
-async def read_with_deadline(
-    client: KubernetesClient, kind: Kind, namespace: str, name: str, *, seconds: float
-) -> Json | None:
-    """Return an object as it is now, or None where there is none. Raises Unavailable when late."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await client.read(kind, namespace, name)
-    except errors.NotFound:
-        return None
-    except TimeoutError as error:
-        raise errors.Unavailable(
-            f"API server: {kind.kind} {namespace}/{name}: no answer in {seconds:g} s"
-        ) from error

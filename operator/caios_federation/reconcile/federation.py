@@ -31,5 +31,5 @@ async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> Non
         )
     except errors.NotFound:
         return  # deleted meanwhile; the watch is about to say so
-    acting.wrote(caches.federations.observe("MODIFIED", body))
+    acting.wrote(caches.federations.answered(body))
     acting.tell(FEDERATION_KIND, federation.meta, status)

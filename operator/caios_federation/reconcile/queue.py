@@ -92,6 +92,9 @@ class Queue:
                 if key in self._again:
                     self._again.discard(key)
                     self.add(key)
+            # A reconcile that writes nothing never waits; a backlog of them would keep everything
+            # else in this process, admission too, from running.
+            await asyncio.sleep(0)
 
     def _retry(self, key: Key, problem: str, *, exc_info: bool = False) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

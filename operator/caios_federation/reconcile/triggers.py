@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding
+from caios_federation.api.federation import Federation, FederationSpec
 from caios_federation.caches import PLAIN, Caches, Change
 from caios_federation.clients.kubernetes import BINDING, FEDERATION, SERVICE_ACCOUNT
 from caios_federation.reconcile.queue import Key
@@ -26,15 +27,17 @@ def everything(caches: Caches) -> Iterator[Key]:
 
 def affected(caches: Caches, change: Change) -> Iterable[Key]:
     """Return the keys that `change` has a bearing on."""
-    if change.before == change.now:
+    before, now = change.before, change.now
+    if before == now:
         return ()
-    versions = [version for version in (change.before, change.now) if version is not None]
     if change.kind is SERVICE_ACCOUNT:
-        return _of_account(caches, change.key, plain=all(v is PLAIN for v in versions))
+        return _of_account(
+            caches, change.key, plain=all(version in (None, PLAIN) for version in (before, now))
+        )
     if change.kind is BINDING:
-        return {key for binding in versions for key in _of_binding(caches, binding)}
+        return set(_of_binding(caches, before, now))
     if change.kind is FEDERATION:
-        return _of_federation(caches, change.key)
+        return _of_federation(caches, change.key, judged=_spec(before) != _spec(now))
     return everything(caches)
 
 
@@ -46,23 +49,40 @@ def _of_account(caches: Caches, key: str, *, plain: bool) -> Iterator[Key]:
         yield binding_key(binding)
 
 
-def _of_federation(caches: Caches, name: str) -> Iterator[Key]:
-    """Yield the federation `name` and all bindings that name it."""
+def _of_federation(caches: Caches, name: str, *, judged: bool) -> Iterator[Key]:
+    """Yield the federation `name` and, if its `judged` part changed, all bindings that name it."""
     yield federation_key(name)
-    for binding in caches.bindings.objects.values():
+    for binding in caches.bindings.objects.values() if judged else ():
         if binding.spec.federation_name == name:
             yield binding_key(binding)
 
 
-def _of_binding(caches: Caches, binding: Binding) -> Iterator[Key]:
-    account = binding.spec.service_account_name
-    yield binding_key(binding)
-    yield account_key(binding.meta.namespace, account)
-    # Our own binding of that name, should it have stood in the way.
-    yield account_key(binding.meta.namespace, binding.meta.name)
-    yield federation_key(binding.spec.federation_name)
-    for sibling in caches.bindings.naming(binding.meta.namespace, account):
-        yield binding_key(sibling)
+def _of_binding(caches: Caches, before: Binding | None, now: Binding | None) -> Iterator[Key]:
+    for binding in (before, now):
+        if binding is not None:
+            yield binding_key(binding)
+            yield federation_key(binding.spec.federation_name)
+    if before is not None and now is not None and _claim(before) == _claim(now):
+        return  # whoever has the ServiceAccount still has it
+    for binding in (before, now):
+        if binding is None:
+            continue
+        namespace, account = binding.meta.namespace, binding.spec.service_account_name
+        yield account_key(namespace, account)
+        # Our own binding of that name, should it have stood in the way.
+        yield account_key(namespace, binding.meta.name)
+        holder = caches.bindings.holder(namespace, account)
+        if holder is None or binding.rank <= holder.rank:
+            # It has the ServiceAccount now, or had it: the others are judged by that.
+            yield from map(binding_key, caches.bindings.naming(namespace, account))
+
+
+def _claim(binding: Binding) -> object:
+    return binding.spec.service_account_name, binding.rank
+
+
+def _spec(federation: Federation | None) -> FederationSpec | None:
+    return None if federation is None else federation.spec
 
 
 def binding_key(binding: Binding) -> Key:

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,17 +41,34 @@ class World:
     caches: Caches
     api: ScriptedApi
 
+    @property
+    def reads(self) -> list[str]:
+        """What was asked about ServiceAccounts; each read asks for the bindings too."""
+        return [asked for asked in self.api.asked if "serviceaccounts" in asked]
+
     async def decide(self, name: str = "reader") -> Decision:
         return await self.decider.decide("team-a", builders.pod(serviceAccountName=name))
 
 
 @asynccontextmanager
 async def world(
-    answer: Answer, *known: builders.Json, live_read_seconds: float = 10
+    answer: Answer,
+    *known: builders.Json,
+    live_read_seconds: float = 10,
+    live_bindings: Sequence[builders.Json] = (),
 ) -> AsyncIterator[World]:
-    """Yield a world whose caches know a federation and `known`."""
+    """Yield a world whose caches know a federation and `known`.
+
+    `answer` is for reads of ServiceAccounts; `live_bindings` are all that the API server has.
+    """
     caches = knowing(*known)
-    async with scripted(answer) as api:
+
+    async def split(request: Seen) -> web.StreamResponse:
+        if request.path.endswith("/namespaces/team-a/federatedstoragebindings"):
+            return reply(items=list(live_bindings))
+        return await answer(request)
+
+    async with scripted(split) as api:
         decider = Decider(caches, api.client, Placement(), live_read_seconds=live_read_seconds)
         yield World(decider, caches, api)
 
@@ -114,12 +131,36 @@ async def test_a_missing_service_account_is_read_once() -> None:
         assert not here.decider.certainly_unaffected("team-a", POD)
         decision = await here.decide()
     assert decision.outcome == "injected"
-    assert here.api.asked == ["GET /api/v1/namespaces/team-a/serviceaccounts/reader"]
+    assert here.reads == ["GET /api/v1/namespaces/team-a/serviceaccounts/reader"]
 
 
 async def test_a_bound_service_account_that_is_missing_is_injected_whatever_the_read_says() -> None:
     async with world(always(lambda: reply(**PLAIN)), builders.binding()) as here:
         assert (await here.decide()).outcome == "injected"
+
+
+async def test_a_binding_that_came_with_its_service_account_and_pod_is_read_live_too() -> None:
+    bindings = [builders.binding("other", serviceAccountName="other"), builders.binding()]
+    async with world(always(lambda: reply(**PLAIN)), live_bindings=bindings) as here:
+        assert (await here.decide()).outcome == "injected"
+        assert here.caches.bindings.objects == {}
+
+
+async def test_a_flood_of_unknown_names_makes_few_reads_at_a_time() -> None:
+    under_way, most = 0, 0
+
+    async def count(_request: Seen) -> web.StreamResponse:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        return failure(404)
+
+    async with world(count) as here:
+        await asyncio.gather(*(here.decide(f"name-{number}") for number in range(100)))
+    assert len(here.reads) == 100
+    assert most <= 16
 
 
 async def test_a_service_account_that_does_not_exist_is_not_federated() -> None:
@@ -145,13 +186,13 @@ async def test_ten_misses_of_one_name_make_one_read() -> None:
         held.released.set()
         decisions = await asyncio.gather(*waiting)
     assert {decision.outcome for decision in decisions} == {"injected"}
-    assert len(here.api.seen) == 1
+    assert len(here.reads) == 1
 
 
 async def test_misses_of_different_names_make_a_read_each() -> None:
     async with world(always(lambda: failure(404))) as here:
         await asyncio.gather(here.decide("a"), here.decide("b"), here.decide("a"))
-    assert sorted(here.api.asked) == [
+    assert sorted(here.reads) == [
         f"GET /api/v1/namespaces/team-a/serviceaccounts/{name}" for name in "ab"
     ]
 
@@ -167,7 +208,7 @@ async def test_who_gives_up_waiting_does_not_take_the_answer_from_the_others() -
         decision = await second
     assert first.cancelled()
     assert decision.outcome == "injected"
-    assert len(here.api.seen) == 1
+    assert len(here.reads) == 1
 
 
 async def test_a_failed_read_is_tried_again_for_the_next_pod() -> None:
@@ -185,7 +226,7 @@ async def test_a_failed_read_fails_all_who_wait_for_it() -> None:
         held.released.set()
         results = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(result) for result in results} == {errors.Unavailable}
-    assert len(here.api.seen) == 1
+    assert len(here.reads) == 1
 
 
 async def test_a_late_answer_is_no_answer() -> None:
@@ -208,7 +249,7 @@ async def test_a_live_answer_never_enters_the_cache() -> None:
         await here.decide()
         assert here.caches.accounts.objects == {}
         await here.decide()
-    assert len(here.api.seen) == 2
+    assert len(here.reads) == 2
 
 
 async def test_a_live_answer_never_overwrites_what_the_watch_has_shown_meanwhile() -> None:

@@ -21,7 +21,6 @@ from caios_federation.clients.kubernetes import (
     SERVICE_ACCOUNT,
     KubernetesClient,
     connect,
-    read_with_deadline,
 )
 from component.clients.api_server import (
     Answer,
@@ -177,20 +176,6 @@ async def test_an_answer_that_does_not_come_is_unavailable() -> None:
     async with stalled(timeout_seconds=0.05) as client:
         with pytest.raises(errors.Unavailable, match="Timeout"):
             await client.read(SERVICE_ACCOUNT, "team-a", "reader")
-
-
-async def test_a_read_with_a_deadline_says_what_it_waited_for() -> None:
-    async with stalled() as client:
-        with pytest.raises(
-            errors.Unavailable, match=r"ServiceAccount team-a/reader: no answer in 0\.05 s"
-        ):
-            await read_with_deadline(client, SERVICE_ACCOUNT, "team-a", "reader", seconds=0.05)
-
-
-async def test_a_read_with_a_deadline_finds_nothing_where_there_is_nothing() -> None:
-    async with scripted(always(lambda: failure(404))) as api:
-        read = read_with_deadline(api.client, SERVICE_ACCOUNT, "team-a", "reader", seconds=5)
-        assert await read is None
 
 
 async def test_a_status_is_applied_by_our_manager_with_force() -> None:

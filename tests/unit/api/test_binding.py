@@ -91,5 +91,5 @@ def test_the_oldest_binding_comes_first_then_the_lower_uid() -> None:
     young["metadata"]["uid"] = "b"
     tie["metadata"]["uid"] = "a"
     parsed = [parse_binding(raw, ours=False) for raw in (young, tie, old)]
-    ordered = sorted(parsed, key=lambda one: one.seniority)
+    ordered = sorted(parsed, key=lambda one: one.rank)
     assert [one.meta.name for one in ordered] == ["a", "c", "b"]

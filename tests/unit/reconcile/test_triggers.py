@@ -97,20 +97,35 @@ def test_a_binding_bears_on_its_account_its_namesake_and_its_federation() -> Non
     assert bound(caches, "one", "DELETED", **spec) == expected
 
 
-def test_a_binding_bears_on_its_siblings_when_it_comes_and_when_it_goes() -> None:
+def test_the_binding_that_has_a_service_account_bears_on_its_siblings() -> None:
+    caches = Caches()
+    bound(caches, "two", serviceAccountName="reader")
+    assert binding_key("two") in bound(caches, "one", "ADDED", serviceAccountName="reader")
+    assert binding_key("two") in bound(caches, "one", "DELETED", serviceAccountName="reader")
+
+
+def test_a_binding_that_does_not_have_the_service_account_bears_on_no_sibling() -> None:
     caches = Caches()
     bound(caches, "one", serviceAccountName="reader")
-    assert binding_key("one") in bound(caches, "two", "ADDED", serviceAccountName="reader")
-    assert binding_key("one") in bound(caches, "two", "DELETED", serviceAccountName="reader")
+    assert binding_key("one") not in bound(caches, "two", "ADDED", serviceAccountName="reader")
+    assert binding_key("one") not in bound(caches, "two", "DELETED", serviceAccountName="reader")
+
+
+def test_a_spec_that_changes_bears_on_no_sibling() -> None:
+    caches = Caches()
+    bound(caches, "one", serviceAccountName="reader")
+    bound(caches, "two", serviceAccountName="reader")
+    changed = bound(caches, "one", serviceAccountName="reader", audience="other")
+    assert changed == {binding_key("one"), federation_key()}
 
 
 def test_a_binding_that_moves_bears_on_both_places() -> None:
     """Fields are immutable; a binding deleted and made anew in a gap of the watch is not."""
     caches = Caches()
-    bound(caches, "one", serviceAccountName="before", federationName="f1")
+    bound(caches, "first", serviceAccountName="before", federationName="f1")
     bound(caches, "left", serviceAccountName="before")
     bound(caches, "joined", serviceAccountName="after")
-    moved = bound(caches, "one", serviceAccountName="after", federationName="f2")
+    moved = bound(caches, "first", serviceAccountName="after", federationName="f2")
     assert moved >= {
         account_key("before"),
         account_key("after"),
@@ -119,6 +134,14 @@ def test_a_binding_that_moves_bears_on_both_places() -> None:
         federation_key("f1"),
         federation_key("f2"),
     }
+
+
+def test_the_status_of_a_federation_bears_on_itself_alone() -> None:
+    caches = Caches()
+    bound(caches, "one")
+    after(caches, caches.federations, builders.federation())
+    body = {**builders.federation(), "status": {"bindings": {"total": 1, "ready": 0}}}
+    assert after(caches, caches.federations, body) == {federation_key()}
 
 
 def test_a_status_that_changes_bears_on_the_federation_that_counts_it() -> None:
