@@ -93,8 +93,10 @@ def provoked() -> Iterator[str]:
     for raw in (marks, awkward, hasty):
         yield from inject(raw, configured).warnings
     yield from inject(pod(), pasted).warnings
+    yield from inject(pod(), annotated(inject="true", audience="x" * 1025)).warnings
     skipping = (
         annotated(inject="yes"),
+        annotated(inject="true", federation="My Fed"),
         sources(account=words(inject="true"), federated=None),
         sources(account=words(inject="true"), issuer=None),
     )

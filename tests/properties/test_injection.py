@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -10,15 +11,25 @@ from hypothesis import strategies as st
 
 import strategies
 from builders import (
+    ISSUER,
     Json,
+    container,
     inject,
     parsed_binding,
     parsed_federation,
+    pod,
     resolved,
     sources,
     words,
 )
-from caios_federation.core.injection import Skip, Sources, opted_out, resolve
+from caios_federation.api.binding import Binding
+from caios_federation.core.injection import (
+    Skip,
+    Sources,
+    annotation_problems,
+    opted_out,
+    resolve,
+)
 from caios_federation.core.plan import Placement, Plan, plan
 from caios_federation.core.pod import read_pod
 
@@ -254,3 +265,64 @@ def test_a_lower_source_never_changes_an_audience_that_a_higher_one_states(
         changed[lower] = other
         assert won([*says]) == won(changed)
     assert won([*says]).strip()
+
+
+wild = st.builds(
+    lambda text, times: text * times,
+    st.text(min_size=1, max_size=5) | st.sampled_from(["x", "\n", "\U000e0001", "'", "\u2028"]),
+    st.sampled_from([1, 30, 300]),
+)
+
+
+@st.composite
+def _wild_pods(draw: strategies.Draw) -> Json:
+    """Return a Pod whose texts are of any length and of any characters."""
+    everything = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ROLE_ARN"}
+    everything |= {"AWS_DEFAULT_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"}
+    everything |= {"AWS_WEB_IDENTITY_TOKEN_FILE"}
+    env = st.sampled_from([{}, dict.fromkeys(everything, "x"), {"AWS_CONTAINER_X": "x"}])
+    place = Placement().mount_path
+    paths = st.sampled_from([place, "/var"]) | wild.map(lambda text: f"{place}/{text}")
+    taken = st.dictionaries(wild, paths, max_size=1)
+    return pod(
+        *[
+            container(draw(wild), env=draw(env), mounts=draw(taken))
+            for _ in range(draw(st.integers(1, 2)))
+        ],
+        volumes=[{"name": draw(wild), "projected": {}}],
+        annotations=words(
+            token_expiration=draw(wild),
+            skip_containers=",".join(draw(st.lists(wild, max_size=5))),
+            principal=draw(wild),
+        ),
+    )
+
+
+@given(
+    _wild_pods(),
+    st.dictionaries(
+        st.sampled_from(["inject", "audience", "federation", "token_expiration"]),
+        wild | st.just("true"),
+    ),
+    st.tuples(st.just("team-a") | wild, st.just("reader") | wild),
+    st.sampled_from([(None, True), (parsed_binding(), True), (parsed_binding(), False)]),
+    st.booleans(),
+)
+def test_a_warning_is_printable_and_as_short_as_the_api_server_passes_on(
+    raw: Json,
+    says: dict[str, str],
+    names: tuple[str, str],
+    bound: tuple[Binding | None, bool],
+    federated: bool,
+) -> None:
+    binding, valid = bound
+    has_a_say = Sources(
+        *names,
+        annotations=words(**says),
+        binding=binding and replace(binding, ours=not valid),
+        federation=parsed_federation() if federated else None,
+        discovered_issuer=ISSUER,
+    )
+    for warning in (*inject(raw, has_a_say).warnings, *annotation_problems(has_a_say)):
+        assert len(warning) <= 256
+        assert warning.isprintable()

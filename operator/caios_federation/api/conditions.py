@@ -37,6 +37,7 @@ class Reason(StrEnum):
     # FederatedStorageBinding, ServiceAccountFound
     FOUND = "Found"  # True: the ServiceAccount exists
     NOT_FOUND = "NotFound"  # False: it does not exist (yet)
+    ANNOTATION_INVALID = "AnnotationInvalid"  # False: an annotation that decides makes no sense
     # StorageFederation, IssuerDiscovered
     DISCOVERED = "Discovered"  # True: the API server told its issuer
     CONFIGURED = "Configured"  # True: spec.issuerURL says it

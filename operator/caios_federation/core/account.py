@@ -6,10 +6,15 @@ from enum import Enum, auto
 from typing import Any, Final
 
 from caios_federation.api import vocabulary as words
+from caios_federation.core.text import shown
 
 Annotations = Mapping[str, str]
 NO_ANNOTATIONS: Annotations = {}
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_AUDIENCE: Final = 1024
+_LONGEST_NAME: Final = 253
+"""Characters, as in the CRDs: what is longer can stand in no binding and in no status."""
 
 
 class Wish(Enum):
@@ -48,11 +53,21 @@ def wish_of(annotations: Annotations) -> Wish:
 def audience_of(annotations: Annotations) -> str | None:
     """Return the custom audience, or None where there is none, or none that can be one."""
     text = annotations.get(words.AUDIENCE) or ""
-    return text if text.strip() and not _CONTROL.search(text) else None
+    return text if text.strip() and audience_problem(annotations) is None else None
 
 
 def audience_problem(annotations: Annotations) -> str | None:
     """Say what is wrong with the audience; the CRD refuses the same of a binding's."""
-    if not _CONTROL.search(annotations.get(words.AUDIENCE) or ""):
+    text = annotations.get(words.AUDIENCE) or ""
+    place = f"annotation {words.AUDIENCE} of the ServiceAccount"
+    if len(text) > _LONGEST_AUDIENCE:
+        return f"{place} is longer than {_LONGEST_AUDIENCE} characters; ignored"
+    return f"{place} contains control characters; ignored" if _CONTROL.search(text) else None
+
+
+def federation_problem(annotations: Annotations) -> str | None:
+    """Say that the annotation names what no StorageFederation can be called, if it does."""
+    text = annotations.get(words.FEDERATION) or words.DEFAULT_FEDERATION
+    if len(text) <= _LONGEST_NAME and _NAME.fullmatch(text):
         return None
-    return f"annotation {words.AUDIENCE} of the ServiceAccount contains control characters; ignored"
+    return f"annotation {words.FEDERATION} is {shown(text)}, not the name of a StorageFederation"

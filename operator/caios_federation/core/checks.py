@@ -12,10 +12,11 @@ from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
 from caios_federation.api.federation import Federation
-from caios_federation.core.account import Annotations, Wish, wish_of
+from caios_federation.core.account import Annotations, Wish, federation_problem, wish_of
 from caios_federation.core.errors import ParseError
 from caios_federation.core.injection import effective_issuer
 from caios_federation.core.principal import Issuer, parse_issuer
+from caios_federation.core.text import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +72,11 @@ def no_other_holder(seen: ObservedBinding) -> Finding | None:
     if holder is None or holder.meta.uid == mine.uid:
         return None
     account = seen.binding.spec.service_account_name
+    which = "a user's" if seen.binding.ours else "the older"  # a user's wins, whatever its age
     return Finding(
         Status.FALSE,
         Reason.CONFLICT,
-        f"spec.serviceAccountName: ServiceAccount {account!r} is bound by the older "
+        f"spec.serviceAccountName: ServiceAccount {account!r} is bound by {which} "
         f"FederatedStorageBinding {holder.meta.name!r}; delete one of the two",
     )
 
@@ -112,7 +114,10 @@ def judge_binding(seen: ObservedBinding) -> Mapping[ConditionType, Finding]:
 
 
 def service_account_found(seen: ObservedBinding) -> Finding:
-    """Tell whether the ServiceAccount exists, and whether it keeps its Pods from injection."""
+    """Tell whether the ServiceAccount exists and says something that can be understood.
+
+    One that opts out is found, and the message says so: that is what was asked for.
+    """
     name, namespace = seen.binding.spec.service_account_name, seen.binding.meta.namespace
     if seen.annotations is None:
         return Finding(
@@ -121,13 +126,28 @@ def service_account_found(seen: ObservedBinding) -> Finding:
             f"spec.serviceAccountName: ServiceAccount {name!r} does not exist in namespace "
             f"{namespace!r}; create it",
         )
-    message = f"ServiceAccount {name!r} exists."
-    if wish_of(seen.annotations) in {Wish.NO_INJECTION, Wish.UNINTELLIGIBLE}:
+    wish = wish_of(seen.annotations)
+    if wish is Wish.UNINTELLIGIBLE:
+        said = f"annotation {words.INJECT} is {shown(seen.annotations[words.INJECT])}"
+        return _invalid(name, said, 'set it to "true" or "false"')
+    if wish is Wish.NO_INJECTION:
         message = (
             f"ServiceAccount {name!r} exists, but its annotation {words.INJECT} is "
-            f"{seen.annotations[words.INJECT]!r}, so its Pods are not injected."
+            f"{words.FALSE!r}, so its Pods are not injected."
         )
-    return Finding(Status.TRUE, Reason.FOUND, message)
+        return Finding(Status.TRUE, Reason.FOUND, message)
+    problem = federation_problem(seen.annotations) if seen.binding.ours else None
+    if problem:
+        return _invalid(name, problem, "correct or remove it")
+    return Finding(Status.TRUE, Reason.FOUND, f"ServiceAccount {name!r} exists.")
+
+
+def _invalid(account: str, problem: str, next_step: str) -> Finding:
+    return Finding(
+        Status.FALSE,
+        Reason.ANNOTATION_INVALID,
+        f"ServiceAccount {account!r}: {problem}, so its Pods are not injected; {next_step}",
+    )
 
 
 def judge_federation(seen: ObservedFederation) -> Mapping[ConditionType, Finding]:

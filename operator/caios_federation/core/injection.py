@@ -20,6 +20,7 @@ from caios_federation.core.account import (
     Wish,
     audience_of,
     audience_problem,
+    federation_problem,
     wish_of,
 )
 from caios_federation.core.aws_config import render_aws_config
@@ -32,6 +33,7 @@ from caios_federation.core.principal import (
     parse_issuer,
     render_principal,
 )
+from caios_federation.core.text import cut, shown
 
 _SECONDS: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
@@ -46,6 +48,11 @@ class Sources:
     binding: Binding | None
     federation: Federation | None
     discovered_issuer: Issuer | None
+
+    @property
+    def account(self) -> str:
+        """The ServiceAccount as messages name it."""
+        return f"ServiceAccount {cut(self.namespace)}/{cut(self.service_account)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +109,13 @@ def compute_values(
     For each value the first explicit source wins: Pod annotation, binding, ServiceAccount
     annotation, federation, built-in.
     """
-    name = federation_name(sources.annotations, sources.binding)
-    account = f"ServiceAccount {sources.namespace}/{sources.service_account}"
+    name = shown(federation_name(sources.annotations, sources.binding))
+    account = sources.account
     federation = sources.federation
     if federation is None:
         return Skip(
             SkipReason.FEDERATION_NOT_FOUND,
-            (f"{account}: StorageFederation {name!r} does not exist; no credentials injected",),
+            (f"{account}: StorageFederation {name} does not exist; no credentials injected",),
         )
     issuer = effective_issuer(federation, sources.discovered_issuer)
     if issuer is None:
@@ -119,7 +126,8 @@ def compute_values(
     try:
         principal = render_principal(Identity(issuer, sources.namespace, sources.service_account))
     except ParseError as error:
-        return Skip(SkipReason.IDENTITY_INVALID, (f"{account}: {error}; no credentials injected",))
+        warning = f"{account}: {cut(str(error), 120)}; no credentials injected"
+        return Skip(SkipReason.IDENTITY_INVALID, (warning,))
     spec = sources.binding.spec if sources.binding else None
     seconds, warnings = _expiration(sources, pod_annotations)
     problem = audience_problem(sources.annotations)
@@ -166,8 +174,13 @@ def _unwanted(sources: Sources) -> Skip | None:
         case Wish.NOTHING if binding is None:
             return Skip(SkipReason.NOT_FEDERATED)
         case Wish.NOTHING | Wish.INJECTION:
-            disabled = binding and binding.spec.injection is Injection.DISABLED
-            return Skip(SkipReason.INJECTION_DISABLED) if disabled else None
+            if binding and binding.spec.injection is Injection.DISABLED:
+                return Skip(SkipReason.INJECTION_DISABLED)
+    if problem := unusable_federation(sources):
+        # Not the federation of a binding that we made of an older annotation: nobody asked for it.
+        warning = f"{problem}; no credentials injected"
+        return Skip(SkipReason.FEDERATION_NOT_FOUND, (warning,))
+    return None
 
 
 def _audience(sources: Sources) -> str | None:
@@ -184,9 +197,20 @@ def _audience(sources: Sources) -> str | None:
 def unintelligible(sources: Sources) -> str:
     """Say what is wrong with an `inject` annotation that is neither "true" nor "false"."""
     return (
-        f"ServiceAccount {sources.namespace}/{sources.service_account}: annotation {words.INJECT} "
-        f'is {sources.annotations[words.INJECT]!r}; it must be "true" or "false"; not injected'
+        f"{sources.account}: annotation {words.INJECT} is "
+        f'{shown(sources.annotations[words.INJECT])}; it must be "true" or "false"; not injected'
     )
+
+
+def unusable_federation(sources: Sources) -> str | None:
+    """Say what is wrong with the `federation` annotation, where it is what decides.
+
+    It does not where a user's binding has the ServiceAccount.
+    """
+    if sources.binding and not sources.binding.ours:
+        return None
+    problem = federation_problem(sources.annotations)
+    return f"{sources.account}: {problem}" if problem else None
 
 
 def annotation_problems(sources: Sources) -> list[str]:
@@ -194,6 +218,8 @@ def annotation_problems(sources: Sources) -> list[str]:
     problems = [problem] if (problem := audience_problem(sources.annotations)) else []
     if wish_of(sources.annotations) is Wish.UNINTELLIGIBLE:
         problems.append(unintelligible(sources))
+    if problem := unusable_federation(sources):
+        problems.append(problem)
     seconds = sources.annotations.get(words.TOKEN_EXPIRATION)
     place = f"annotation {words.TOKEN_EXPIRATION} of the ServiceAccount"
     _, problem = parse_expiration(place, seconds)
@@ -209,7 +235,7 @@ def parse_expiration(place: str, value: object) -> tuple[int | None, str | None]
     if not text:
         return None, None
     if not _SECONDS.fullmatch(text):
-        return None, f"{place} is {text[:40]!r}, not a number of seconds; ignored"
+        return None, f"{place} is {shown(text)}, not a number of seconds; ignored"
     seconds = int(text)
     clamped = min(max(seconds, words.MIN_TOKEN_EXPIRATION), words.MAX_TOKEN_EXPIRATION)
     if clamped != seconds:

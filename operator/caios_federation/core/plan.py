@@ -12,8 +12,12 @@ from typing import Final
 from caios_federation.api import vocabulary as words
 from caios_federation.core.injection import Values
 from caios_federation.core.pod import Container, Pod, Raw, normalise
+from caios_federation.core.text import cut, shown
 
 _READS_OWN_CONFIG: Final = words.ENV_ENDPOINTS | {words.ENV_CONFIG_FILE}
+_NAMES_SHOWN: Final = 3
+_PATH_SHOWN: Final = len(words.MOUNT_PATH)
+"""Characters of a path in a warning: the usual path is shown whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +87,11 @@ def _selected(pod: Pod, values: Values, warnings: list[str]) -> list[Container]:
     """Return the containers to serve, less those that Pod or binding leave out."""
     skip = _names(pod.annotations.get(words.SKIP_CONTAINERS))
     names = {container.name for container in pod.containers}
-    if unknown := ", ".join(map(repr, sorted(skip - names))):
+    if unknown := sorted(skip - names):
+        listed = ", ".join(map(shown, unknown[:_NAMES_SHOWN]))
+        more = ", …" if len(unknown) > _NAMES_SHOWN else ""
         warnings.append(
-            f"annotation {words.SKIP_CONTAINERS} names no container of the Pod: {unknown[:80]}"
+            f"annotation {words.SKIP_CONTAINERS} names no container of the Pod: {listed}{more}"
         )
     only, except_ = values.containers.only, values.containers.except_
     return [
@@ -176,7 +182,7 @@ def _addition(
         path = normalise(place.mount_path)
         if not container.mounts_whole(volume.name, path):
             if conflict := _conflict(container, path):
-                warnings.append(f"container {container.name!r} left out: {conflict}")
+                warnings.append(f"container {shown(container.name)} left out: {conflict}")
                 return Addition(container, (), None)
             mount = volume.name, place.mount_path
     if credentials:
@@ -185,8 +191,8 @@ def _addition(
         warnings.extend(_outranked(container))
     elif container.env.get(words.ENV_CREDENTIALS_URI) != values.credentials_uri:
         warnings.append(
-            f"container {container.name!r} has {words.ENV_CONTAINER_PREFIX}* variables of its own; "
-            "its credentials are left alone"
+            f"container {shown(container.name)} has {words.ENV_CONTAINER_PREFIX}* variables of "
+            "its own; its credentials are left alone"
         )
     if words.ENV_REGION not in container.env and words.ENV_DEFAULT_REGION not in container.env:
         env.append((words.ENV_REGION, values.region))
@@ -206,8 +212,8 @@ def _conflict(container: Container, path: str) -> str | None:
         inner, outer = f"{path}/", f"{mount.path.rstrip('/')}/"
         if outer.startswith(inner) or (mount.read_only and inner.startswith(outer)):
             return (
-                f"its volume {mount.volume!r} is mounted at {mount.path}, "
-                f"where the token would be ({path})"
+                f"its volume {shown(mount.volume)} is mounted at {cut(mount.path, _PATH_SHOWN)}, "
+                f"where the token goes ({cut(path, _PATH_SHOWN)})"
             )
     return None
 
@@ -215,7 +221,7 @@ def _conflict(container: Container, path: str) -> str | None:
 def _outranked(container: Container) -> list[str]:
     names = ", ".join(sorted(words.ENV_OUTRANKING.intersection(container.env)))
     warning = (
-        f"container {container.name!r} sets {names}: "
+        f"container {shown(container.name, 30)} sets {names}: "  # 30: all the names fit in, too
         "SDKs prefer that to the injected credentials; remove it"
     )
     return [warning] if names else []

@@ -20,7 +20,7 @@ async def reconcile_binding(caches: Caches, acting: Acting, namespace: str, name
         await acting.post(BINDING_KIND, key, frozenset())
         return
     seen = _gather(caches, binding)
-    if binding.ours and seen.holder is not binding:
+    if binding.ours and seen.holder is not None and seen.holder is not binding:
         return  # a user's binding took over; reconcile_service_account removes this one
     status = binding_status(seen, now=acting.now())
     await acting.post(BINDING_KIND, key, _events(seen))

@@ -1,12 +1,11 @@
 """Annotated ServiceAccounts: each gets a binding, so that `kubectl get fsb -A` is the inventory."""
 
-from typing import Any
-
 from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding
+from caios_federation.api.objects import Json
 from caios_federation.caches import PLAIN, Account, Caches, key_of
 from caios_federation.clients.kubernetes import BINDING, SERVICE_ACCOUNT
-from caios_federation.core.account import Wish, wish_of
+from caios_federation.core.account import Wish, federation_problem, wish_of
 from caios_federation.core.injection import annotation_problems, federation_name
 from caios_federation.observe.events import Event, Subject, annotation_invalid, name_taken
 from caios_federation.reconcile.acting import Acting, log
@@ -15,7 +14,11 @@ from caios_federation.reconcile.acting import Acting, log
 async def reconcile_service_account(
     caches: Caches, acting: Acting, namespace: str, name: str
 ) -> None:
-    """Create, keep or delete the binding of a ServiceAccount. Raises ClientError."""
+    """Create, keep or delete the binding of a ServiceAccount. Raises ClientError.
+
+    While its federation annotation is no name, there is nothing to create, and what an earlier
+    annotation made is kept: nobody asked for its end.
+    """
     key = key_of(namespace, name)
     account = caches.accounts.objects.get(key, PLAIN)
     same_name = caches.bindings.objects.get(key)
@@ -26,7 +29,7 @@ async def reconcile_service_account(
     events = _events(caches, namespace, name, account, taken=taken)
     await acting.post(SERVICE_ACCOUNT.kind, key, events)
     if same_name is None:
-        if wanted:
+        if wanted and federation_problem(account.annotations) is None:
             await _create(caches, acting, namespace, name, account)
     elif same_name.ours and not (wanted and _fits(same_name, account)):
         await _delete(acting, same_name)
@@ -38,14 +41,15 @@ def _bound_by_user(caches: Caches, namespace: str, name: str) -> bool:
 
 def _fits(binding: Binding, account: Account) -> bool:
     """Tell whether our binding says what the annotations say; its fields cannot be changed."""
-    return binding.spec.federation_name == federation_name(account.annotations, None)
+    named = federation_name(account.annotations, None)
+    return federation_problem(account.annotations) is not None or (
+        binding.spec.federation_name == named
+    )
 
 
-async def _create(
-    caches: Caches, acting: Acting, namespace: str, name: str, account: Account
-) -> None:
-    """Create, rather than apply: a user's binding of that name must not be taken over."""
-    body: dict[str, Any] = {
+def render_binding(namespace: str, name: str, account: Account) -> Json:
+    """Return the binding of an annotated ServiceAccount."""
+    return {
         "metadata": {
             "namespace": namespace,
             "name": name,
@@ -64,7 +68,13 @@ async def _create(
             "federationName": federation_name(account.annotations, None),
         },
     }
-    created = await acting.client.create(BINDING, body)
+
+
+async def _create(
+    caches: Caches, acting: Acting, namespace: str, name: str, account: Account
+) -> None:
+    """Create, rather than apply: a user's binding of that name must not be taken over."""
+    created = await acting.client.create(BINDING, render_binding(namespace, name, account))
     acting.wrote(caches.bindings.observe("ADDED", created))
     log.info("binding created", kind=words.BINDING_KIND, namespace=namespace, name=name)
 

@@ -140,13 +140,41 @@ def test_a_service_account_that_does_not_exist_is_told_with_field_value_and_next
     )
 
 
-@pytest.mark.parametrize("text", ["false", "yes"])
-def test_an_annotation_that_keeps_pods_from_injection_is_told(text: str) -> None:
-    seen = replace(GOOD, annotations=relevant(builders.words(inject=text)))
+def test_an_opt_out_is_what_was_asked_for_and_is_told() -> None:
+    seen = replace(GOOD, annotations=relevant(builders.words(inject="false")))
     finding = account_found(seen)
     assert (finding.status, finding.reason) == (Status.TRUE, Reason.FOUND)
-    assert f"caios.coreweave.com/inject is '{text}'" in finding.message
+    assert "caios.coreweave.com/inject is 'false'" in finding.message
     assert "not injected" in finding.message
+
+
+def test_an_annotation_that_cannot_be_understood_is_not_ready_and_told_with_next_step() -> None:
+    seen = replace(GOOD, annotations=relevant(builders.words(inject="ture")))
+    assert account_found(seen) == Finding(
+        Status.FALSE,
+        Reason.ANNOTATION_INVALID,
+        "ServiceAccount 'reader': annotation caios.coreweave.com/inject is 'ture', so its Pods "
+        'are not injected; set it to "true" or "false"',
+    )
+    assert conditions(binding_status(seen, now=NOW))["Ready"] == ("False", "AnnotationInvalid")
+
+
+def test_a_federation_annotation_that_is_no_name_is_told_of_our_own_binding_alone() -> None:
+    annotations = relevant(builders.words(inject="true", federation="My Fed"))
+    seen = replace(GOOD, annotations=annotations)
+    assert account_found(seen).reason is Reason.FOUND
+    made = replace(BINDING, ours=True)
+    assert account_found(replace(seen, binding=made, holder=made)) == Finding(
+        Status.FALSE,
+        Reason.ANNOTATION_INVALID,
+        "ServiceAccount 'reader': annotation caios.coreweave.com/federation is 'My Fed', not the "
+        "name of a StorageFederation, so its Pods are not injected; correct or remove it",
+    )
+
+
+def test_our_own_binding_is_never_said_to_have_lost_to_an_older_one() -> None:
+    message = accepted(replace(BOUND_TWICE, binding=replace(BINDING, ours=True))).message
+    assert "bound by a user's FederatedStorageBinding 'elder'" in message
 
 
 def test_the_first_check_that_finds_something_decides() -> None:

@@ -1,5 +1,7 @@
 """Whether a Pod is injected at all (peers checklist 4.1)."""
 
+from dataclasses import replace
+
 import pytest
 
 from builders import (
@@ -16,6 +18,7 @@ from builders import (
     sources,
     words,
 )
+from caios_federation.api.binding import Binding
 from caios_federation.api.vocabulary import SkipReason
 from caios_federation.core.injection import (
     Skip,
@@ -143,6 +146,49 @@ def test_a_missing_federation_skips_with_a_warning_that_names_it() -> None:
     )
 
 
+NO_NAME = annotated(inject="true", federation="My Fed")
+OURS = replace(parsed_binding(federationName="special"), ours=True)
+
+
+@pytest.mark.parametrize("binding", [None, OURS], ids=["unbound", "bound by an older annotation"])
+def test_a_federation_annotation_that_is_no_name_skips_and_is_told_to_whoever_asks(
+    binding: Binding | None,
+) -> None:
+    has_a_say = replace(NO_NAME, binding=binding)
+    injected = inject(pod(), has_a_say)
+    assert SkipReason.FEDERATION_NOT_FOUND is injected.skipped
+    assert injected.operations == []
+    problem = (
+        "ServiceAccount team-a/reader: annotation caios.coreweave.com/federation is 'My Fed', "
+        "not the name of a StorageFederation"
+    )
+    assert injected.warnings == (f"{problem}; no credentials injected",)
+    assert annotation_problems(has_a_say) == [problem]
+
+
+def test_a_federation_annotation_is_not_read_where_a_users_binding_names_one() -> None:
+    has_a_say = replace(NO_NAME, binding=parsed_binding())
+    injected = inject(pod(), has_a_say)
+    assert injected.operations
+    assert injected.warnings == ()
+    assert annotation_problems(has_a_say) == []
+
+
+def test_an_audience_that_no_status_can_hold_is_ignored_and_told() -> None:
+    has_a_say = annotated(inject="true", audience="x" * 1025)
+    assert resolved(has_a_say).audience == ISSUER
+    (warning,) = inject(pod(), has_a_say).warnings
+    assert "longer than 1024 characters" in warning
+    assert SkipReason.NOT_FEDERATED is inject(pod(), annotated(audience="x" * 1025)).skipped
+
+
+@pytest.mark.parametrize("inputs", [{"inject": "x" * 120_000}, {"federation": "x" * 120_000}])
+def test_a_huge_annotation_gives_a_short_warning(inputs: dict[str, str]) -> None:
+    (warning,) = inject(pod(), annotated(**{"inject": "true", **inputs})).warnings
+    assert f"is '{'x' * 39}…'" in warning
+    assert len(warning) <= 256
+
+
 def test_an_issuer_that_is_not_known_yet_skips_with_a_warning() -> None:
     injected = inject(pod(), sources(account=words(inject="true"), issuer=None))
     assert SkipReason.ISSUER_UNKNOWN is injected.skipped
@@ -264,6 +310,8 @@ def test_marks_of_an_earlier_injection_prove_nothing() -> None:
         ({"inject": "true", "token_expiration": "900"}, []),
         ({}, []),
         ({"inject": "yes"}, ["is 'yes'"]),
+        ({"federation": "My Fed"}, ["caios.coreweave.com/federation is 'My Fed'"]),
+        ({"audience": "x" * 1025}, ["is longer than 1024 characters"]),
         ({"token_expiration": "1h"}, ["of the ServiceAccount is '1h', not a number"]),
         (
             {"inject": "yes", "token_expiration": "1"},

@@ -13,6 +13,7 @@ from builders import (
     words,
 )
 from caios_federation.core.injection import Values
+from caios_federation.core.text import shown
 
 LIMITS = [
     (-900, 600),  # negative
@@ -87,7 +88,7 @@ def test_an_unparsable_expiration_is_ignored_with_a_warning(source: str, text: s
     values = saying(source, text)
     assert values.token_expiration_seconds == 3600
     assert values.warnings == (
-        f"{PLACES[source]} is {text[:40]!r}, not a number of seconds; ignored",
+        f"{PLACES[source]} is {shown(text)}, not a number of seconds; ignored",
     )
 
 
