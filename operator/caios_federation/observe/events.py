@@ -5,6 +5,7 @@ says when it came about. An object's event is posted once until it is over.
 """
 
 import datetime as dt
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -14,6 +15,9 @@ from caios_federation.api.objects import Json
 
 _MESSAGE_LIMIT: Final = 1024
 """Characters; the API server refuses longer messages."""
+_NAME_SHOWN: Final = 200
+"""Characters of the object's name in the event's; with the digest they are a name."""
+_DIGITS: Final = 16
 
 
 class EventReason(StrEnum):
@@ -70,6 +74,18 @@ def service_account_not_found(binding: Subject, message: str) -> Event:
     return Event(binding, EventReason.SERVICE_ACCOUNT_NOT_FOUND, message)
 
 
+def event_name(event: Event) -> str:
+    """Return the event's name: the same whenever the same is said of the same object.
+
+    So the API server refuses what it has already: a controller that starts, or takes over, says
+    nothing twice.
+    """
+    subject = event.subject
+    said = f"{subject.uid}\n{event.reason}\n{event.message}"
+    digest = hashlib.sha256(said.encode(errors="backslashreplace")).hexdigest()
+    return f"{subject.name[:_NAME_SHOWN].rstrip('-.')}.{digest[:_DIGITS]}"
+
+
 def render_event(event: Event, now: dt.datetime) -> Json:
     """Return `event` as the API has it."""
     subject = event.subject
@@ -78,7 +94,7 @@ def render_event(event: Event, now: dt.datetime) -> Json:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "generateName": f"{subject.name[:200]}.",
+            "name": event_name(event),
             "namespace": subject.namespace or "default",
         },
         "involvedObject": {
@@ -101,20 +117,22 @@ def render_event(event: Event, now: dt.datetime) -> Json:
 
 
 class Episodes:
-    """Which warnings are current, so that each is posted once and again only after it was over."""
+    """Which warnings are current and posted: each once, and again only after it was over."""
 
     def __init__(self) -> None:
-        self._current: dict[str, frozenset[Event]] = {}
+        self._posted: dict[str, frozenset[Event]] = {}
 
-    def begin(self, key: str, events: frozenset[Event]) -> frozenset[Event]:
-        """Note that exactly `events` hold for the object `key`; return those that are new.
+    def open(self, key: str, events: frozenset[Event]) -> frozenset[Event]:
+        """Note that exactly `events` hold for the object `key`; return those yet to be posted.
 
         By name, so that this can be told of an object that is gone; a successor of the same name
         has another uid, and so other events.
         """
-        new = events - self._current.get(key, frozenset())
-        if events:
-            self._current[key] = events
-        else:
-            self._current.pop(key, None)
-        return new
+        posted = self._posted.pop(key, frozenset()) & events
+        if posted:
+            self._posted[key] = posted
+        return events - posted
+
+    def posted(self, key: str, event: Event) -> None:
+        """Note that `event` of the object `key` was posted."""
+        self._posted[key] = self._posted.get(key, frozenset()) | {event}

@@ -7,7 +7,7 @@ from typing import Any
 
 from caios_federation.api.objects import Meta
 from caios_federation.caches import Change
-from caios_federation.clients.errors import ClientError
+from caios_federation.clients.errors import ClientError, WriteConflict
 from caios_federation.clients.kubernetes import EVENT, KubernetesClient
 from caios_federation.observe.events import Episodes, Event, render_event
 from caios_federation.observe.logging import logger
@@ -45,10 +45,18 @@ class Acting:
         """Post those of `events`, the current ones of an object, that are new.
 
         Told without events too, and of objects that are gone: what is over can then begin anew.
-        An event that cannot be posted is logged: it must not keep a status from being written.
+        An event that cannot be posted is logged, since it must not keep a status from being
+        written, and is tried again when the object is next looked at, at the latest on the resync.
         """
-        for event in self.episodes.begin(f"{kind} {key}", events):
+        episode = f"{kind} {key}"
+        for event in self.episodes.open(episode, events):
             try:
                 await self.client.create(EVENT, render_event(event, self.clock()))
+            except WriteConflict:
+                # It is there, posted before a restart or in an episode that ended within the API
+                # server's event TTL (an hour unless set): people still see it, so once is enough.
+                self.episodes.posted(episode, event)
             except ClientError as error:
                 log.warning("event not posted", reason=event.reason, err=str(error))
+            else:
+                self.episodes.posted(episode, event)

@@ -113,6 +113,12 @@ async def test_our_own_binding_is_in_no_conflict_with_the_users_that_took_over()
         assert here.server.seen == []
 
 
+async def test_our_own_binding_that_nobody_can_hold_says_why() -> None:
+    async with world(ACCOUNT, ours(audience=5)) as here:
+        await reconcile(here)
+        assert reasons(here)["Ready"] == "InvalidSpec"
+
+
 async def test_an_event_that_cannot_be_posted_keeps_no_status_from_being_written() -> None:
     async with world(BINDING) as here:
         here.api.refusals = {"POST /events": 403}
@@ -141,4 +147,4 @@ async def test_bindings_that_are_gone_leave_nothing_in_memory() -> None:
             await reconcile(here, f"b{number}")
             here.forget(body)
             await reconcile(here, f"b{number}")
-        assert here.acting.episodes._current == {}
+        assert here.acting.episodes._posted == {}

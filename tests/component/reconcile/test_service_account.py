@@ -140,4 +140,59 @@ async def test_service_accounts_that_are_gone_leave_nothing_in_memory() -> None:
         await reconcile(here)
         here.forget(bad)
         await reconcile(here)
-        assert here.acting.episodes._current == {}
+        assert here.acting.episodes._posted == {}
+
+
+NO_NAME = builders.service_account(inject="true", federation="My Fed")
+
+
+async def test_a_federation_that_is_no_name_is_an_event_and_nothing_is_created() -> None:
+    async with world(NO_NAME) as here:
+        for _ in range(2):
+            await reconcile(here)
+        assert here.writes == []
+        assert here.events == ["AnnotationInvalid"]
+        assert "'My Fed'" in here.server.seen[0].json["message"]
+
+
+async def test_a_federation_that_is_no_name_any_more_keeps_the_binding() -> None:
+    async with world(NO_NAME, ours(federationName="special")) as here:
+        await reconcile(here)
+        assert here.writes == []
+        assert here.events == ["AnnotationInvalid"]
+
+
+async def test_a_binding_goes_with_the_wish_whatever_the_federation_is() -> None:
+    async with world(builders.service_account(federation="My Fed"), ours()) as here:
+        await reconcile(here)
+        assert here.writes == [f"DELETE {BINDINGS}/reader"]
+
+
+async def test_an_event_that_could_not_be_posted_is_posted_at_the_next_look() -> None:
+    async with world(builders.service_account(inject="yes")) as here:
+        here.api.refusals = {"POST /events": 503}
+        await reconcile(here)
+        here.api.refusals = {}
+        for _ in range(2):
+            await reconcile(here)
+        assert here.events == ["AnnotationInvalid"] * 2
+        assert [line["event"] for line in here.lines] == ["event not posted"]
+
+
+async def test_an_event_that_is_there_already_is_done() -> None:
+    async with world(builders.service_account(inject="yes")) as here:
+        here.api.refusals = {"POST /events": 409}
+        for _ in range(2):
+            await reconcile(here)
+        assert here.events == ["AnnotationInvalid"]
+        assert here.lines == []
+
+
+async def test_a_controller_that_starts_posts_by_the_names_of_the_one_before() -> None:
+    names = []
+    for _ in range(2):
+        async with world(builders.service_account(inject="yes")) as here:
+            await reconcile(here)
+            names.append(here.server.seen[0].json["metadata"]["name"])
+    assert names[0] == names[1]
+    assert names[0].startswith("reader.")

@@ -1,6 +1,8 @@
 """Events: rendered as the API takes them, and posted once an episode."""
 
 import datetime as dt
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -11,6 +13,7 @@ from caios_federation.observe.events import (
     Subject,
     annotation_invalid,
     conflict,
+    event_name,
     name_taken,
     render_event,
     service_account_not_found,
@@ -24,13 +27,24 @@ KEY = "ServiceAccount team-a/reader"
 
 
 def begin(episodes: Episodes, *events: Event, key: str = KEY) -> frozenset[Event]:
-    return episodes.begin(key, frozenset(events))
+    """Return what is yet to be posted, and post it."""
+    new = episodes.open(key, frozenset(events))
+    for event in new:
+        episodes.posted(key, event)
+    return new
 
 
 def test_an_event_is_new_once() -> None:
     episodes = Episodes()
     assert begin(episodes, INVALID) == {INVALID}
     assert begin(episodes, INVALID) == frozenset()
+
+
+def test_an_event_that_could_not_be_posted_is_still_to_be_posted() -> None:
+    episodes = Episodes()
+    assert episodes.open(KEY, frozenset({INVALID, TAKEN})) == {INVALID, TAKEN}
+    episodes.posted(KEY, TAKEN)
+    assert episodes.open(KEY, frozenset({INVALID, TAKEN})) == {INVALID}
 
 
 def test_an_event_is_new_again_after_it_was_over() -> None:
@@ -66,14 +80,14 @@ def test_what_is_over_leaves_nothing_in_memory() -> None:
     for number in range(100):
         begin(episodes, INVALID, key=str(number))
         begin(episodes, key=str(number))
-    assert episodes._current == {}
+    assert episodes._posted == {}
 
 
 def test_an_event_is_rendered_as_the_api_takes_it() -> None:
     assert render_event(INVALID, NOW) == {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": "reader.", "namespace": "team-a"},
+        "metadata": {"name": event_name(INVALID), "namespace": "team-a"},
         "involvedObject": {
             "apiVersion": "v1",
             "kind": "ServiceAccount",
@@ -92,6 +106,28 @@ def test_an_event_is_rendered_as_the_api_takes_it() -> None:
     }
 
 
+def test_the_same_event_has_the_same_name_at_any_time_and_in_any_process() -> None:
+    assert event_name(INVALID) == "reader.0192adfd0713ed1d"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(INVALID, message="annotation is wrong otherwise"),
+        replace(INVALID, reason=EventReason.CONFLICT),
+        replace(INVALID, subject=replace(READER, uid="uid-2")),
+    ],
+)
+def test_another_event_has_another_name(other: Event) -> None:
+    assert event_name(other) != event_name(INVALID)
+
+
+@pytest.mark.parametrize("at", [".", "-", ".-"])
+def test_a_name_that_is_cut_is_a_name_still(at: str) -> None:
+    subject = replace(READER, name="n" * 199 + at + "n" * 10)
+    assert re.fullmatch("n{199}[.][0-9a-f]{16}", event_name(replace(INVALID, subject=subject)))
+
+
 def test_an_event_about_a_cluster_scoped_object_is_in_the_default_namespace() -> None:
     subject = Subject("caios.coreweave.com/v1alpha1", "StorageFederation", "", "default", "uid-2")
     assert render_event(conflict(subject, "x"), NOW)["metadata"]["namespace"] == "default"
@@ -100,7 +136,7 @@ def test_an_event_about_a_cluster_scoped_object_is_in_the_default_namespace() ->
 def test_a_long_name_and_a_long_message_are_cut_to_what_the_api_takes() -> None:
     subject = Subject("v1", "ServiceAccount", "team-a", "n" * 253, "uid-1")
     body = render_event(annotation_invalid(subject, "m" * 5000), NOW)
-    assert body["metadata"]["generateName"] == "n" * 200 + "."
+    assert re.fullmatch("n{200}[.][0-9a-f]{16}", body["metadata"]["name"])
     assert body["message"] == "m" * 1024
     assert body["involvedObject"]["name"] == "n" * 253
 
