@@ -10,6 +10,7 @@ import kopf
 
 from caios_federation.admission.server import HANDLER_ID
 from caios_federation.api.vocabulary import BINDINGS, FEDERATIONS, GROUP, VERSION
+from caios_federation.clients.kubernetes import WEBHOOK_CONFIGURATION
 from caios_federation.runtime import runtime_of
 from caios_federation.settings import Role
 
@@ -22,6 +23,9 @@ def registry_for(role: Role) -> kopf.OperatorRegistry:
     kopf.on.event("", "v1", "serviceaccounts", registry=registry)(service_account_seen)
     kopf.on.event(GROUP, VERSION, BINDINGS, registry=registry)(binding_seen)
     kopf.on.event(GROUP, VERSION, FEDERATIONS, registry=registry)(federation_seen)
+    if role is not Role.WEBHOOK:
+        kind = WEBHOOK_CONFIGURATION
+        kopf.on.event(kind.api_version, kind.plural, registry=registry)(webhook_configuration_seen)
     if role is not Role.CONTROLLER:
         kopf.on.mutate("", "v1", "pods", id=HANDLER_ID, operations=["CREATE"], registry=registry)(
             mutate_pod
@@ -70,6 +74,14 @@ async def federation_seen(
     """Take in an event of a StorageFederation."""
     runtime = runtime_of(memo)
     runtime.observe(runtime.caches.federations, event["type"], event["object"])
+
+
+async def webhook_configuration_seen(
+    memo: Any,  # noqa: ANN401  # the Runtime, see runtime_of
+    **_: Any,  # noqa: ANN401  # Kopf's keywords
+) -> None:
+    """Take in an event of our MutatingWebhookConfiguration: no other one is watched."""
+    runtime_of(memo).heal_webhook()
 
 
 async def mutate_pod(

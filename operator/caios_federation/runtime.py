@@ -26,6 +26,7 @@ from caios_federation.clients.kubernetes import (
     BINDING,
     FEDERATION,
     SERVICE_ACCOUNT,
+    WEBHOOK_CONFIGURATION,
     KubernetesClient,
     connect,
 )
@@ -33,7 +34,7 @@ from caios_federation.core.plan import Placement
 from caios_federation.observe.logging import logger
 from caios_federation.reconcile.acting import Acting
 from caios_federation.reconcile.binding import reconcile_binding
-from caios_federation.reconcile.certificates import keep_certificate
+from caios_federation.reconcile.certificates import keep_certificate, watch_ca
 from caios_federation.reconcile.federation import reconcile_federation
 from caios_federation.reconcile.queue import Key, Queue
 from caios_federation.reconcile.service_account import reconcile_service_account
@@ -72,6 +73,11 @@ class Runtime:
         """Have looked at what a change bears on, once everything is known."""
         if self.queue is not None and self.caches.synced.is_set():
             self.queue.add(*affected(self.caches, change))
+
+    def heal_webhook(self) -> None:
+        """Have the webhook configuration looked at, where this process acts."""
+        if self.queue is not None:
+            self.queue.add(WEBHOOK_KEY)
 
     async def answer(self) -> None:
         """Decide about the Pod of the admission request under way."""
@@ -123,8 +129,14 @@ async def _background(runtime: Runtime) -> None:
         jobs = [tasks.create_task(audits)]
         if queue is not None:
             jobs.append(tasks.create_task(_act(runtime, queue)))
+            watching = watch_ca(
+                settings.certificates.directory,
+                settings.admission.tls_poll_seconds,
+                runtime.heal_webhook,
+            )
+            jobs.append(tasks.create_task(watching))
             if settings.certificates.provider is CertificateProvider.OPERATOR:
-                jobs.append(tasks.create_task(_keep_certificate(settings, queue)))
+                jobs.append(tasks.create_task(_keep_certificate(runtime)))
         await runtime.stopping.wait()
         for job in jobs:
             job.cancel()
@@ -156,6 +168,10 @@ def kopf_settings(settings: Settings, server: AdmissionServer | None) -> kopf.Op
     kopfs.networking.request_timeout = 60
     kopfs.networking.connect_timeout = 5
     kopfs.watching.connect_timeout = 5
+    # One object of that kind is ours, so that the right to watch that one is enough.
+    kopfs.watching.field_selectors[
+        WEBHOOK_CONFIGURATION.api_version, WEBHOOK_CONFIGURATION.plural
+    ] = f"metadata.name={words.WEBHOOK_CONFIGURATION}"
     kopfs.watching.chunk_size = settings.caches.page_size  # half the memory at start
     kopfs.queueing.worker_limit = 50
     kopfs.queueing.idle_timeout = 0.001  # a worker holds its slot that long
@@ -214,7 +230,7 @@ def _queue(settings: Settings, caches: Caches, client: KubernetesClient) -> Queu
             case SERVICE_ACCOUNT.kind:
                 await reconcile_service_account(caches, acting, key.namespace, key.name)
             case WEBHOOK_KEY.kind:
-                await reconcile_webhook(settings, acting)
+                await reconcile_webhook(settings, client)
 
     queue = Queue(reconcile, settings.reconcile)
     acting = Acting(client, _now, wrote=lambda change: queue.add(*affected(caches, change)))
@@ -227,13 +243,14 @@ async def _act(runtime: Runtime, queue: Queue) -> None:
     await queue.run(lambda: everything(runtime.caches))
 
 
-async def _keep_certificate(settings: Settings, queue: Queue) -> None:
+async def _keep_certificate(runtime: Runtime) -> None:
+    settings = runtime.settings
     await keep_certificate(
         settings.certificates.directory,
         serving_hosts(settings),
         dt.timedelta(seconds=settings.certificates.lifetime_seconds),
         _now,
-        lambda: queue.add(WEBHOOK_KEY),
+        lambda: reconcile_webhook(settings, runtime.client),
     )
 
 

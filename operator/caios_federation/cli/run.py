@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
 
 import click
 import uvloop
@@ -44,6 +45,15 @@ def run(role: str | None) -> None:
     except* asyncio.CancelledError:
         raise SystemExit(143) from None  # SIGTERM before there was anything to end in order
     except* ClientError as group:
-        for refusal in group.exceptions:
+        for refusal in _leaves(group):
             click.echo(f"error: {refusal}", err=True)
         raise SystemExit(3) from None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what went wrong, from groups within groups: one for each level of tasks."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

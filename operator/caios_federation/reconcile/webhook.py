@@ -3,16 +3,21 @@
 import asyncio
 import base64
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json
 from caios_federation.clients import errors
-from caios_federation.clients.kubernetes import WEBHOOK_CONFIGURATION
+from caios_federation.clients.kubernetes import WEBHOOK_CONFIGURATION, KubernetesClient
 from caios_federation.core.diff import contains
-from caios_federation.reconcile.acting import Acting, log
+from caios_federation.reconcile.acting import log
 from caios_federation.settings import Settings
+
+_DECISIVE: Final = frozenset(
+    {"clientConfig", "matchConditions", "namespaceSelector", "objectSelector", "rules"}
+)
+"""Keys of a webhook in which anything that is added decides something."""
 
 
 def serving_hosts(settings: Settings) -> list[str]:
@@ -75,18 +80,47 @@ def render_webhook_configuration(settings: Settings, ca: bytes) -> Json:
     }
 
 
-async def reconcile_webhook(settings: Settings, acting: Acting) -> None:
+def is_as_wanted(current: Json, wanted: Json) -> bool:
+    """Tell whether the API server has the configuration as rendered.
+
+    Labels and annotations of others do no harm. Whatever decides which Pods are sent where is
+    compared exactly: all that the API server adds to it by default is rendered.
+    """
+    return contains(current, wanted, exactly=_DECISIVE)
+
+
+async def reconcile_webhook(settings: Settings, client: KubernetesClient) -> None:
     """Have the configuration as rendered, written only when it differs. Raises ClientError."""
-    ca = await asyncio.to_thread(_read_ca, settings.certificates.directory)
-    wanted = render_webhook_configuration(settings, ca)
     try:
-        current = await acting.client.read(WEBHOOK_CONFIGURATION, "", words.WEBHOOK_CONFIGURATION)
+        current = await client.read(WEBHOOK_CONFIGURATION, "", words.WEBHOOK_CONFIGURATION)
     except errors.NotFound:
         current = {}
-    if contains(current, wanted):
+    # The CA is read after the object whose version is written over: a rotation in between is then
+    # a conflict, and an older CA never replaces the newer one.
+    ca = await asyncio.to_thread(_read_ca, settings.certificates.directory)
+    wanted = render_webhook_configuration(settings, ca)
+    if is_as_wanted(current, wanted):
         return
-    await acting.client.apply(WEBHOOK_CONFIGURATION, wanted)
+    applied = await client.apply(WEBHOOK_CONFIGURATION, _at_version_of(current, wanted))
     log.info("webhook configuration applied", name=words.WEBHOOK_CONFIGURATION)
+    if is_as_wanted(applied, wanted):
+        return
+    # Applying leaves alone what another field manager added: a webhook, a matchCondition.
+    merged = {**applied["metadata"], "labels": _labels(applied) | wanted["metadata"]["labels"]}
+    await client.replace(WEBHOOK_CONFIGURATION, {**wanted, "metadata": merged})
+    log.info("webhook configuration replaced", name=words.WEBHOOK_CONFIGURATION)
+
+
+def _at_version_of(current: Json, wanted: Json) -> Json:
+    """Return `wanted`, to be refused where the object is not `current` any more."""
+    version = (current.get("metadata") or {}).get("resourceVersion")
+    if not version:
+        return wanted
+    return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
+
+
+def _labels(body: Json) -> dict[str, str]:
+    return dict(body["metadata"].get("labels") or {})
 
 
 def _read_ca(directory: Path) -> bytes:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from caios_federation.admission.certificate import ServingCertificate
-from caios_federation.reconcile.certificates import ensure_certificate
+from caios_federation.reconcile.certificates import issue_bundle, write_files
 from component.admission.serving import (
     LONG,
     Dispatch,
@@ -73,7 +73,8 @@ async def test_nobody_listens_before_there_is_a_certificate(tmp_path: Path) -> N
 
 
 async def test_who_trusts_the_operators_ca_trusts_its_server(tmp_path: Path) -> None:
-    ensure_certificate(tmp_path, ["127.0.0.1"], dt.timedelta(hours=1), dt.datetime.now(dt.UTC))
+    made = issue_bundle(["127.0.0.1"], dt.timedelta(hours=1), dt.datetime.now(dt.UTC))
+    write_files(tmp_path, {"ca.crt": made.ca, "tls.crt": made.certificate, "tls.key": made.key})
     trusting = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
     async with (
         serving(tmp_path) as here,

@@ -35,6 +35,7 @@ from component.reconcile.world import write_kubeconfig
 GROUP = "caios.coreweave.com/v1alpha1"
 ACCOUNTS = "v1/serviceaccounts"
 FEDERATIONS = f"{GROUP}/storagefederations"
+CONFIGURATIONS = "admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
 
 
 @pytest.fixture
@@ -60,6 +61,7 @@ def cluster(
         ("v1/events", "Event", True),
         (f"{GROUP}/federatedstoragebindings", "FederatedStorageBinding", True),
         (FEDERATIONS, "StorageFederation", False),
+        (CONFIGURATIONS, "MutatingWebhookConfiguration", False),
     ):
         kmock.resources[resource] = ResourceInfo(
             kind=kind,
@@ -197,3 +199,53 @@ def test_the_handler_that_the_server_asks_for_is_there_unless_it_does_not_serve(
     handlers = registry_for(role)._webhooks.get_all_handlers()
     expected = [] if role is Role.CONTROLLER else [HANDLER_ID]
     assert [str(handler.id) for handler in handlers] == expected
+
+
+@pytest.mark.parametrize("role", Role)
+def test_who_acts_watches_the_webhook_configuration(role: Role) -> None:
+    watched = {
+        handler.selector.any_name or handler.selector.plural
+        for handler in registry_for(role)._watching.get_all_handlers()
+        if handler.selector
+    }
+    acts = role is not Role.WEBHOOK
+    assert ("mutatingwebhookconfigurations" in watched) is acts
+
+
+async def test_a_webhook_configuration_that_is_deleted_is_applied_again_at_once(
+    cluster: KubernetesEmulator, settings: Settings
+) -> None:
+    """The next resync is ten minutes away."""
+    # Kopf watches nothing before it has found the kind of namespaces.
+    cluster.resources["v1/namespaces"] = ResourceInfo(
+        kind="Namespace", namespaced=False, verbs={"list", "watch"}
+    )
+    name = "caios-federation"
+    cluster.objects[CONFIGURATIONS, None, name] = {"metadata": {"name": name}}
+
+    def asked(method: str, query: str = "") -> int:
+        return sum(
+            request.method == method
+            and "mutatingwebhookconfigurations" in str(request.url)
+            and query in str(request.url)
+            for request in cluster
+        )
+
+    async with operating(settings) as session:
+        await until_serving(session, settings)
+
+        async def watched_and_applied() -> bool:
+            one = f"watch=true&allowWatchBookmarks=true&fieldSelector=metadata.name%3D{name}"
+            return asked("GET", one) > 0 and asked("PATCH") > 0
+
+        await until(watched_and_applied)
+        # Long enough for a write that failed to be tried again.
+        await asyncio.sleep(1)
+        before = asked("PATCH")
+        async with ClientSession() as somebody:
+            await somebody.delete(f"{cluster.url}/apis/{CONFIGURATIONS}/{name}")
+
+        async def again() -> bool:
+            return asked("PATCH") > before
+
+        await until(again)

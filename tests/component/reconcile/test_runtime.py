@@ -1,6 +1,7 @@
 """The process' life: what runs in the background ends with it, and it with what dies there."""
 
 import asyncio
+import base64
 import copy
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from caios_federation import runtime as runtime_module
 from caios_federation.clients import errors
 from caios_federation.runtime import Runtime, open_runtime, runtime_of
 from caios_federation.settings import (
+    AdmissionSettings,
     CacheSettings,
     CertificateProvider,
     CertificateSettings,
@@ -141,11 +143,36 @@ async def test_a_certificate_of_somebody_else_is_left_alone(
     assert not settings.certificates.directory.exists()
 
 
+@pytest.mark.parametrize("provider", CertificateProvider)
+async def test_a_ca_that_somebody_rotates_is_published_at_once(
+    settings: Settings, api: tuple[Cluster, ScriptedApi], provider: CertificateProvider
+) -> None:
+    _, server = api
+    directory = settings.certificates.directory
+    directory.mkdir()
+    (directory / "ca.crt").write_bytes(b"the first CA")
+    update = {
+        "certificates": CertificateSettings(provider=provider, directory=directory),
+        "admission": AdmissionSettings(tls_poll_seconds=0.02),
+    }
+
+    def published(ca: bytes) -> bool:
+        bundle = base64.b64encode(ca)
+        return any(seen.method == "PATCH" and bundle in seen.body for seen in server.seen)
+
+    async with open_runtime(settings.model_copy(update=update)) as runtime:
+        await until(runtime.caches.synced.is_set)
+        await until(lambda: any(seen.method == "PATCH" for seen in server.seen))
+        (directory / "ca.crt").write_bytes(b"the second CA")
+        await until(lambda: published(b"the second CA"))
+
+
 async def test_a_background_task_that_dies_ends_the_process_visibly(
     settings: Settings, api: tuple[Cluster, ScriptedApi], tmp_path: Path
 ) -> None:
     (tmp_path / "tls").write_text("a file where the directory should be")
-    with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesExc(OSError, match="tls"))):
+    refused = pytest.RaisesExc(errors.Rejected, match="CAIOS_CERTIFICATES__DIRECTORY")
+    with pytest.RaisesGroup(pytest.RaisesGroup(refused)):
         async with asyncio.timeout(20), open_runtime(settings):
             await for_ever()
     assert api

@@ -9,6 +9,7 @@ import builders
 from caios_federation.clients import errors
 from caios_federation.reconcile.webhook import reconcile_webhook, render_webhook_configuration
 from caios_federation.settings import CertificateSettings, Settings
+from component.clients.api_server import failure, in_turn, reply, scripted
 from component.reconcile.world import World, world
 
 PATH = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/caios-federation"
@@ -26,7 +27,7 @@ def stored(settings: Settings, ca: bytes = b"the CA") -> builders.Json:
 
 
 async def reconcile(here: World, settings: Settings) -> None:
-    await reconcile_webhook(settings, here.acting)
+    await reconcile_webhook(settings, here.acting.client)
 
 
 async def test_a_missing_configuration_is_applied(settings: Settings) -> None:
@@ -66,7 +67,7 @@ async def test_without_a_ca_there_is_nothing_to_publish_yet(tmp_path: Path) -> N
     async with world() as here:
         with pytest.raises(errors.Unavailable, match=r"ca\.crt: No such file .*no CA to publish"):
             await reconcile(here, settings)
-        assert here.server.seen == []
+        assert here.writes == []
 
 
 async def test_what_may_not_be_read_is_told(settings: Settings) -> None:
@@ -75,3 +76,47 @@ async def test_what_may_not_be_read_is_told(settings: Settings) -> None:
         with pytest.raises(errors.PermissionDenied):
             await reconcile(here, settings)
         assert here.writes == []
+
+
+@pytest.mark.parametrize("key", ["webhooks", "matchConditions"])
+async def test_what_another_manager_added_is_replaced(settings: Settings, key: str) -> None:
+    """Applying does not take it away; labels and annotations of others stay."""
+    current = stored(settings)
+    foreign = {"name": "somebody.elses.example"}
+    added_to = current if key == "webhooks" else current["webhooks"][0]
+    added_to[key] = [*added_to[key], foreign]
+    metadata = {"name": "caios-federation", "labels": {"a": "b"}, "annotations": {"c": "d"}}
+    answers = [
+        current | {"metadata": metadata | {"resourceVersion": version}} for version in ("7", "8")
+    ]
+    async with scripted(in_turn(*(lambda a=a: reply(**a) for a in answers), reply)) as api:
+        await reconcile_webhook(settings, api.client)
+    _, applied, replaced = api.seen
+    assert api.asked == [f"{method} {PATH}" for method in ("GET", "PATCH", "PUT")]
+    assert applied.json["metadata"]["resourceVersion"] == "7"
+    assert replaced.json["webhooks"] == stored(settings)["webhooks"]
+    assert replaced.json["metadata"] == metadata | {
+        "resourceVersion": "8",
+        "labels": {"a": "b", "app.kubernetes.io/managed-by": "caios-federation"},
+    }
+    assert replaced.query == {"fieldManager": "caios-federation"}
+
+
+@pytest.mark.parametrize("key", ["namespaceSelector", "objectSelector"])
+async def test_a_selector_that_somebody_narrowed_is_healed(settings: Settings, key: str) -> None:
+    async with world() as here:
+        here.api.stored[PATH] = stored(settings)
+        here.api.stored[PATH]["webhooks"][0][key]["matchLabels"] = {"a": "b"}
+        await reconcile(here, settings)
+        assert here.writes == [f"PATCH {PATH}"]
+
+
+async def test_a_ca_that_is_replaced_meanwhile_never_goes_back(settings: Settings) -> None:
+    """What was read before somebody else published the newer CA is refused."""
+    current = stored(settings, b"an old CA") | {
+        "metadata": {"name": "caios-federation", "resourceVersion": "7"}
+    }
+    async with scripted(in_turn(lambda: reply(**current), lambda: failure(409))) as api:
+        with pytest.raises(errors.WriteConflict):
+            await reconcile_webhook(settings, api.client)
+    assert api.seen[-1].json["metadata"]["resourceVersion"] == "7"

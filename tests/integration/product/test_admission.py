@@ -151,15 +151,71 @@ def test_a_missing_federation_is_a_warning_and_the_pod_starts(world: World, name
     wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=True)
 
 
-def test_the_webhook_configuration_is_healed(world: World) -> None:
-    patch = json.dumps([{"op": "replace", "path": "/webhooks/0/timeoutSeconds", "value": 29}])
-    name = ("mutatingwebhookconfigurations", "caios-federation")
-    world.kubectl.run("patch", *name, "--type=json", f"--patch={patch}")
+CONFIGURATION = ("mutatingwebhookconfigurations", "caios-federation")
 
-    def timeout() -> str:
-        return world.kubectl.run("get", *name, "-o=jsonpath={.webhooks[0].timeoutSeconds}")
 
-    wait_for(timeout, "5")
+def webhooks(world: World) -> Any:  # noqa: ANN401  # any JSON
+    """Return what the configuration says, in the order of its names."""
+    text = world.kubectl.run("get", *CONFIGURATION, "--ignore-not-found", "-o=yaml")
+    found = (yaml.safe_load(text) or {}).get("webhooks", [])
+    return sorted(found, key=lambda webhook: str(webhook["name"]))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"op": "replace", "path": "/webhooks/0/timeoutSeconds", "value": 29},
+        {"op": "add", "path": "/webhooks/0/namespaceSelector/matchLabels", "value": {"a": "b"}},
+        {"op": "add", "path": "/webhooks/0/objectSelector/matchLabels", "value": {"a": "b"}},
+        {
+            "op": "add",
+            "path": "/webhooks/0/matchConditions/-",
+            "value": {"name": "never", "expression": "false"},
+        },
+        {
+            "op": "add",
+            "path": "/webhooks/-",
+            "value": {
+                "name": "other.example.com",
+                "clientConfig": {"url": "https://127.0.0.1:1"},
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+                "failurePolicy": "Ignore",
+            },
+        },
+    ],
+    ids=lambda edit: edit["path"].removeprefix("/webhooks/"),
+)
+def test_the_webhook_configuration_is_healed(world: World, edit: dict[str, Any]) -> None:
+    before = webhooks(world)
+    world.kubectl.run("patch", *CONFIGURATION, "--type=json", f"--patch={json.dumps([edit])}")
+    wait_for(lambda: webhooks(world), before)
+
+
+def test_a_deleted_webhook_configuration_is_made_again(world: World) -> None:
+    before = webhooks(world)
+    world.kubectl.run("delete", *CONFIGURATION)
+    wait_for(lambda: webhooks(world), before)
+
+
+def test_the_right_to_watch_one_configuration_is_enough(world: World) -> None:
+    """As Kopf asks: a field selector with the name is what the authorizer takes for it."""
+    operator = "--as=system:serviceaccount:caios-federation:caios-federation"
+    selector = "--field-selector=metadata.name=caios-federation"
+    assert "caios-federation" in world.kubectl.run(
+        "get", CONFIGURATION[0], selector, operator, "-o=name"
+    )
+    assert "yes" in world.kubectl.run("auth", "can-i", "watch", "/".join(CONFIGURATION), operator)
+
+
+def test_labels_of_others_on_the_webhook_configuration_are_kept(world: World) -> None:
+    world.kubectl.run("label", *CONFIGURATION, "example.com/team=storage")
+    edit = {"op": "add", "path": "/webhooks/0/namespaceSelector/matchLabels", "value": {"a": "b"}}
+    before = webhooks(world)
+    world.kubectl.run("patch", *CONFIGURATION, "--type=json", f"--patch={json.dumps([edit])}")
+    wait_for(lambda: webhooks(world), before)
+    labels = world.kubectl.run("get", *CONFIGURATION, "-o=jsonpath={.metadata.labels}")
+    assert json.loads(labels)["example.com/team"] == "storage"
 
 
 def test_nothing_is_written_while_nothing_changes(world: World, namespace: str) -> None:
@@ -200,5 +256,6 @@ def test_no_write_ever_goes_to_a_service_account_or_a_pod(world: World) -> None:
         ("patch", "storagefederations/status"),
         ("patch", "mutatingwebhookconfigurations"),
         ("create", "mutatingwebhookconfigurations"),
+        ("update", "mutatingwebhookconfigurations"),
     }
     assert ("patch", "federatedstoragebindings/status") in writes

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from caios_federation.core.diff import contains
-from caios_federation.reconcile.webhook import render_webhook_configuration, serving_hosts
+from caios_federation.reconcile.webhook import (
+    is_as_wanted,
+    render_webhook_configuration,
+    serving_hosts,
+)
 from caios_federation.settings import FailurePolicy, Settings, WebhookSettings
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "webhook"
@@ -88,11 +91,13 @@ def defaulted() -> Any:  # noqa: ANN401  # any JSON
     stored = plain(render_webhook_configuration(SERVICE, CA))
     stored["metadata"] |= {"uid": "u", "generation": 3, "managedFields": []}
     stored["metadata"]["labels"]["somebody/elses"] = "label"
+    stored["metadata"]["annotations"] = {"somebody/elses": "annotation"}
+    stored["webhooks"][0]["defaultedByALaterVersion"] = "value"
     return stored
 
 
 def test_what_the_api_server_adds_is_no_difference() -> None:
-    assert contains(defaulted(), render_webhook_configuration(SERVICE, CA))
+    assert is_as_wanted(defaulted(), render_webhook_configuration(SERVICE, CA))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +121,7 @@ def test_whatever_is_changed_or_removed_is_a_difference(path: tuple[Any, ...]) -
         for step in path[:-1]:
             parent = parent[step]
         make(parent, path[-1])
-        assert not contains(stored, wanted)
+        assert not is_as_wanted(stored, wanted)
 
 
 def spoil(parent: Any, key: Any) -> None:  # noqa: ANN401  # any JSON
@@ -126,8 +131,31 @@ def spoil(parent: Any, key: Any) -> None:  # noqa: ANN401  # any JSON
 def test_a_webhook_that_somebody_adds_is_a_difference() -> None:
     stored = defaulted()
     stored["webhooks"].append(stored["webhooks"][0])
-    assert not contains(stored, render_webhook_configuration(SERVICE, CA))
+    assert not is_as_wanted(stored, render_webhook_configuration(SERVICE, CA))
+
+
+@pytest.mark.parametrize(
+    ("path", "added"),
+    [
+        (("namespaceSelector",), {"matchLabels": {"a": "b"}}),
+        (("objectSelector",), {"matchLabels": {"a": "b"}}),
+        (("rules", 0), {"more": "x"}),
+        (("clientConfig",), {"url": "https://elsewhere"}),
+        (("clientConfig", "service"), {"more": "x"}),
+        (("matchConditions", 0), {"more": "x"}),
+    ],
+    ids=str,
+)
+def test_what_somebody_adds_to_what_decides_is_a_difference(
+    path: tuple[Any, ...], added: dict[str, Any]
+) -> None:
+    stored = defaulted()
+    parent = stored["webhooks"][0]
+    for step in path:
+        parent = parent[step]
+    parent |= added
+    assert not is_as_wanted(stored, render_webhook_configuration(SERVICE, CA))
 
 
 def test_nothing_contains_nothing_of_what_is_wanted() -> None:
-    assert not contains({}, render_webhook_configuration(SERVICE, CA))
+    assert not is_as_wanted({}, render_webhook_configuration(SERVICE, CA))
