@@ -33,9 +33,21 @@ def registry_for(role: Role) -> kopf.OperatorRegistry:
     return registry
 
 
-async def login(**context: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401  # Kopf's keywords
-    """Log Kopf in as `clients.kubernetes.connect` does: as the Pod, else by the kubeconfig."""
-    return kopf.login_with_service_account(**context) or kopf.login_with_kubeconfig(**context)
+async def login(
+    memo: Any,  # noqa: ANN401  # the Runtime, see runtime_of
+    **_: Any,  # noqa: ANN401  # Kopf's keywords
+) -> kopf.ConnectionInfo:
+    """Log Kopf in exactly as our own client is; called again when a token is refused."""
+    found = await runtime_of(memo).client.login()
+    return kopf.ConnectionInfo(
+        server=found.server,
+        ca_path=found.ca_path,
+        insecure=not found.verify,
+        scheme=found.scheme,
+        token=found.token.get_secret_value() if found.token else None,
+        certificate_path=found.certificate_path,
+        private_key_path=found.key_path,
+    )
 
 
 async def stop(

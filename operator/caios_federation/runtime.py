@@ -8,6 +8,7 @@ ends the process, visibly.
 import asyncio
 import datetime as dt
 import random
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Connect, fill the caches in the background, and act if the role says so."""
     async with connect() as client, asyncio.TaskGroup() as tasks:
         await _crds_served(client)
-        caches = Caches()
+        caches = Caches(slim=settings.role is Role.WEBHOOK)
         decider = Decider(
             caches,
             client,
@@ -145,6 +146,10 @@ async def _background(runtime: Runtime) -> None:
 async def operate(settings: Settings, registry: kopf.OperatorRegistry) -> None:
     """Run until a signal ends the process."""
     log.info("starting", role=settings.role)
+    task = asyncio.current_task()
+    if task is not None:
+        # Until Kopf takes the signal over. As a container's first process we would ignore it.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with open_runtime(settings) as runtime:
         await kopf.operator(
             registry=registry,
@@ -165,6 +170,7 @@ def kopf_settings(settings: Settings, server: AdmissionServer | None) -> kopf.Op
     kopfs.posting.enabled = False  # events are ours
     kopfs.scanning.disabled = True  # no watch of CRDs and namespaces: fewer rights
     kopfs.networking.error_backoffs = _Backoffs()  # the default ends the process after 54 s
+    # The defaults wait for minutes, or for ever, on an API server that is gone without a word.
     kopfs.networking.request_timeout = 60
     kopfs.networking.connect_timeout = 5
     kopfs.watching.connect_timeout = 5
@@ -173,7 +179,7 @@ def kopf_settings(settings: Settings, server: AdmissionServer | None) -> kopf.Op
         WEBHOOK_CONFIGURATION.api_version, WEBHOOK_CONFIGURATION.plural
     ] = f"metadata.name={words.WEBHOOK_CONFIGURATION}"
     kopfs.watching.chunk_size = settings.caches.page_size  # half the memory at start
-    kopfs.queueing.worker_limit = 50
+    kopfs.queueing.worker_limit = 50  # our handlers never wait: more would only cost memory
     kopfs.queueing.idle_timeout = 0.001  # a worker holds its slot that long
     kopfs.persistence.finalizer = words.KOPF_FINALIZER
     return kopfs

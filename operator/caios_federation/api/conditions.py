@@ -22,7 +22,10 @@ class ConditionType(StrEnum):
 
     ACCEPTED = "Accepted"
     SERVICE_ACCOUNT_FOUND = "ServiceAccountFound"
+    POLICY_SYNCED = "PolicySynced"
+    CREDENTIALS_VERIFIED = "CredentialsVerified"
     ISSUER_DISCOVERED = "IssuerDiscovered"
+    TRUST_REGISTERED = "TrustRegistered"
     READY = "Ready"
 
 
@@ -44,7 +47,7 @@ class Reason(StrEnum):
     DISCOVERY_FAILED = "DiscoveryFailed"  # False: the API server tells no usable issuer
     # all
     READY = "Ready"  # True: everything that is switched on is True
-    PENDING = "Pending"  # Unknown: not looked at yet
+    PENDING = "Pending"  # Unknown: not looked at yet, or not by this version
 
 
 @dataclass(frozen=True, slots=True)

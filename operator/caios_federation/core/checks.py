@@ -11,7 +11,12 @@ from typing import Final
 from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
-from caios_federation.api.federation import Federation
+from caios_federation.api.federation import (
+    Federation,
+    PolicyManagement,
+    TrustManagement,
+    Verification,
+)
 from caios_federation.core.account import Annotations, Wish, federation_problem, wish_of
 from caios_federation.core.errors import ParseError
 from caios_federation.core.injection import effective_issuer
@@ -107,10 +112,31 @@ ACCEPTED: Final[tuple[BindingCheck, ...]] = (
 def judge_binding(seen: ObservedBinding) -> Mapping[ConditionType, Finding]:
     """Return what is to be said of each condition of a binding."""
     accepted = Finding(Status.TRUE, Reason.ACCEPTED, "The binding is valid and in force.")
-    return {
+    findings = {
         ConditionType.ACCEPTED: _first(ACCEPTED, seen) or accepted,
         ConditionType.SERVICE_ACCOUNT_FOUND: service_account_found(seen),
     }
+    if seen.federation is None:
+        return findings
+    wanted = seen.federation.spec
+    if wanted.policy_management is PolicyManagement.MANAGED and seen.binding.spec.grants:
+        findings[ConditionType.POLICY_SYNCED] = _not_by_this_version(
+            "policyManagement is Managed", "apply the policy in status.policy.document by hand"
+        )
+    if wanted.verification is Verification.ENABLED:
+        findings[ConditionType.CREDENTIALS_VERIFIED] = _not_by_this_version(
+            "verification is Enabled", "try the credentials in a Pod"
+        )
+    return findings
+
+
+def _not_by_this_version(what: str, instead: str) -> Finding:
+    """Tell that something is switched on which nobody does yet, rather than pass over it."""
+    return Finding(
+        Status.UNKNOWN,
+        Reason.PENDING,
+        f"{what} in the StorageFederation, which this version does not act on; {instead}",
+    )
 
 
 def service_account_found(seen: ObservedBinding) -> Finding:
@@ -152,7 +178,13 @@ def _invalid(account: str, problem: str, next_step: str) -> Finding:
 
 def judge_federation(seen: ObservedFederation) -> Mapping[ConditionType, Finding]:
     """Return what is to be said of each condition of a federation."""
-    return {ConditionType.ISSUER_DISCOVERED: issuer_discovered(seen)}
+    findings = {ConditionType.ISSUER_DISCOVERED: issuer_discovered(seen)}
+    if seen.federation.spec.trust_management is not TrustManagement.UNMANAGED:
+        findings[ConditionType.TRUST_REGISTERED] = _not_by_this_version(
+            f"trustManagement is {seen.federation.spec.trust_management}",
+            "register the issuer in the Console by hand",
+        )
+    return findings
 
 
 def issuer_discovered(seen: ObservedFederation) -> Finding:

@@ -32,7 +32,7 @@ async def reconcile_binding(caches: Caches, acting: Acting, namespace: str, name
         )
     except errors.NotFound:
         return  # deleted meanwhile; the watch is about to say so
-    acting.wrote(caches.bindings.observe("MODIFIED", body))
+    acting.wrote(caches.bindings.answered(body))
     acting.tell(BINDING_KIND, binding.meta, status)
 
 

@@ -4,6 +4,7 @@ from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding
 from caios_federation.api.objects import Json
 from caios_federation.caches import PLAIN, Account, Caches, key_of
+from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import BINDING, SERVICE_ACCOUNT
 from caios_federation.core.account import Wish, federation_problem, wish_of
 from caios_federation.core.injection import annotation_problems, federation_name
@@ -30,13 +31,14 @@ async def reconcile_service_account(
     await acting.post(SERVICE_ACCOUNT.kind, key, events)
     if same_name is None:
         if wanted and federation_problem(account.annotations) is None:
-            await _create(caches, acting, namespace, name, account)
+            await _create(acting, namespace, name, account)
     elif same_name.ours and not (wanted and _fits(same_name, account)):
         await _delete(acting, same_name)
 
 
 def _bound_by_user(caches: Caches, namespace: str, name: str) -> bool:
-    return any(not b.ours and b.usable for b in caches.bindings.naming(namespace, name))
+    holder = caches.bindings.holder(namespace, name)
+    return holder is not None and not holder.ours
 
 
 def _fits(binding: Binding, account: Account) -> bool:
@@ -70,12 +72,12 @@ def render_binding(namespace: str, name: str, account: Account) -> Json:
     }
 
 
-async def _create(
-    caches: Caches, acting: Acting, namespace: str, name: str, account: Account
-) -> None:
+async def _create(acting: Acting, namespace: str, name: str, account: Account) -> None:
     """Create, rather than apply: a user's binding of that name must not be taken over."""
-    created = await acting.client.create(BINDING, render_binding(namespace, name, account))
-    acting.wrote(caches.bindings.observe("ADDED", created))
+    try:
+        await acting.client.create(BINDING, render_binding(namespace, name, account))
+    except errors.WriteConflict:
+        return  # it is there already; the watch is about to show it
     log.info("binding created", kind=words.BINDING_KIND, namespace=namespace, name=name)
 
 

@@ -100,6 +100,32 @@ BOUND_TWICE = replace(
 NO_ISSUER = replace(GOOD, discovered_issuer=None)
 
 
+def test_what_is_switched_on_and_not_acted_on_is_never_ready() -> None:
+    switched_on = builders.parsed_federation(
+        policyManagement="Managed", trustManagement="Observed", verification="Enabled"
+    )
+    seen = replace(of_other_spec(grants=[GRANT]), federation=switched_on)
+    unknown = ("Unknown", "Pending")
+    assert conditions(binding_status(seen, now=NOW)) == {
+        "Accepted": ("True", "Accepted"),
+        "ServiceAccountFound": ("True", "Found"),
+        "PolicySynced": unknown,
+        "CredentialsVerified": unknown,
+        "Ready": unknown,
+    }
+    message = judge_binding(seen)[ConditionType.POLICY_SYNCED].message
+    assert "policyManagement is Managed" in message
+    assert "status.policy.document" in message
+    observed = replace(FEDERATION, federation=switched_on)
+    assert conditions(federation_status(observed, now=NOW))["TrustRegistered"] == unknown
+
+
+def test_a_managed_policy_of_no_grants_is_nothing_to_wait_for() -> None:
+    managed = builders.parsed_federation(policyManagement="Managed")
+    status = binding_status(replace(GOOD, federation=managed), now=NOW)
+    assert conditions(status)["Ready"] == ("True", "Ready")
+
+
 def test_a_spec_that_cannot_be_read_is_told_with_its_field() -> None:
     finding = accepted(UNREADABLE)
     assert (finding.status, finding.reason) == (Status.FALSE, Reason.INVALID_SPEC)
