@@ -8,6 +8,8 @@ is not in it goes.
 
 import asyncio
 import random
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -34,6 +36,8 @@ from caios_federation.settings import CacheSettings
 
 T = TypeVar("T")
 _SECOND_AUDIT_SECONDS = 15.0
+_YOUTH_SECONDS = 5.0
+"""How long after a ServiceAccount a binding of the same apply may be shown by its own watch."""
 log = logger("caches")
 
 
@@ -65,7 +69,7 @@ def key_of(namespace: str, name: str) -> str:
     return f"{namespace}/{name}" if namespace else name
 
 
-class ObjectCache(Generic[T]):
+class ObjectCache(ABC, Generic[T]):
     """All objects of one kind, each reduced; what `reduce` answers None for is left out."""
 
     def __init__(self, kind: Kind, reduce: Callable[[Json], T | None]) -> None:
@@ -121,9 +125,9 @@ class ObjectCache(Generic[T]):
                 changes.append(Change(self.kind, key, before, now))
         return changes
 
+    @abstractmethod
     def _outlives(self, before: T, event: str | None, body: Json) -> bool:
         """Tell whether what is known stands against an event that comes too late."""
-        raise NotImplementedError
 
     def _store(self, key: str, entry: T | None) -> T | None:
         if entry is None:
@@ -139,10 +143,32 @@ def _key(body: Json) -> str:
 
 
 class Accounts(ObjectCache[Account]):
-    """All ServiceAccounts; almost all of them are PLAIN and cost one entry of a dictionary."""
+    """All ServiceAccounts; almost all of them are PLAIN and cost one entry of a dictionary.
 
-    def __init__(self) -> None:
+    A young one may have a binding, made in the same apply, that its watch has not shown yet.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(SERVICE_ACCOUNT, account_of)
+        self._clock = clock
+        self._arrived: dict[str, float] = {}
+        """When each young one arrived, in seconds; the oldest first."""
+
+    def young(self, key: str) -> bool:
+        """Tell whether a ServiceAccount was created within the last seconds."""
+        arrived = self._arrived.get(key)
+        return arrived is not None and self._clock() - arrived < _YOUTH_SECONDS
+
+    def observe(self, event: str | None, body: Json) -> Change:
+        """Take in a watch event, and note when what it shows is new."""
+        change = super().observe(event, body)
+        if event == "ADDED" and change.before is None:
+            now = self._clock()
+            self._arrived.pop(change.key, None)
+            self._arrived[change.key] = now
+            while self._arrived[oldest := next(iter(self._arrived))] <= now - _YOUTH_SECONDS:
+                del self._arrived[oldest]
+        return change
 
     def _outlives(self, before: Account, event: str | None, body: Json) -> bool:
         return event == "DELETED" and before.uid not in ("", body["metadata"].get("uid"))

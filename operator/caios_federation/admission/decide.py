@@ -64,8 +64,12 @@ class Decider:
         The common case in any cluster, so it is asked before anything else is looked at.
         """
         name = service_account_of(raw)
-        known = self._caches.accounts.objects.get(key_of(namespace, name))
-        return known is PLAIN and not self._caches.bindings.naming(namespace, name)
+        key, accounts = key_of(namespace, name), self._caches.accounts
+        return (
+            accounts.objects.get(key) is PLAIN
+            and not self._caches.bindings.naming(namespace, name)
+            and not accounts.young(key)
+        )
 
     async def decide(self, namespace: str, raw: Raw) -> Decision:
         """Decide about `raw`, a Pod that is being created in `namespace`.
@@ -76,6 +80,14 @@ class Decider:
         if reason := opted_out(pod):
             return Decision(skipped=reason, service_account=pod.service_account)
         values = resolve(await self._sources(namespace, pod.service_account), pod.annotations)
+        if (
+            isinstance(values, Skip)
+            and values.reason is SkipReason.NOT_FEDERATED
+            and self._caches.accounts.young(key_of(namespace, pod.service_account))
+        ):
+            # Its binding may be in the same apply, and on its way to us.
+            live = await self._live_sources(namespace, pod.service_account)
+            values = resolve(live, pod.annotations)
         if isinstance(values, Skip):
             return Decision(
                 warnings=values.warnings,
@@ -95,6 +107,9 @@ class Decider:
         account = self._caches.accounts.objects.get(key_of(namespace, name))
         if account is not None:
             return self._caches.sources(namespace, name, account)
+        return await self._live_sources(namespace, name)
+
+    async def _live_sources(self, namespace: str, name: str) -> Sources:
         account, binding = await self._read(namespace, name)
         return self._caches.sources(namespace, name, account, binding)
 

@@ -202,7 +202,7 @@ async def serving(
     fields = {"lame_duck_seconds": 0, "tls_poll_seconds": 0.01, **settings}
     caches = Caches()
     for body in known:
-        caches.accounts.observe("ADDED", body)
+        caches.accounts.observe(None, body)
     async with ApiClient(Configuration(host="http://127.0.0.1:1")) as api, fresh_session() as http:
         decider = Decider(caches, KubernetesClient(api), Placement(), live_read_seconds=1)
         server = AdmissionServer(

@@ -13,7 +13,7 @@ from aiohttp import web
 import builders
 from caios_federation.admission.decide import Decider, Decision
 from caios_federation.api.vocabulary import SkipReason
-from caios_federation.caches import Account, Caches, ObjectCache
+from caios_federation.caches import Account, Accounts, Caches, ObjectCache
 from caios_federation.clients import errors
 from caios_federation.core.plan import Placement
 from component.clients.api_server import (
@@ -82,7 +82,7 @@ def knowing(*known: builders.Json) -> Caches:
         "StorageFederation": caches.federations,
     }
     for body in (builders.federation(), *known):
-        by_kind[body["kind"]].observe("ADDED", body)
+        by_kind[body["kind"]].observe(None, body)
     return caches
 
 
@@ -144,6 +144,41 @@ async def test_a_binding_that_came_with_its_service_account_and_pod_is_read_live
     async with world(always(lambda: reply(**PLAIN)), live_bindings=bindings) as here:
         assert (await here.decide()).outcome == "injected"
         assert here.caches.bindings.objects == {}
+
+
+async def test_a_young_service_account_may_have_a_binding_that_the_watch_has_not_shown() -> None:
+    async with world(always(lambda: reply(**PLAIN)), live_bindings=[builders.binding()]) as here:
+        here.caches.accounts.observe("ADDED", PLAIN)
+        assert not here.decider.certainly_unaffected("team-a", POD)
+        assert (await here.decide()).outcome == "injected"
+        here.caches.accounts._arrived.clear()
+        assert here.decider.certainly_unaffected("team-a", POD)
+        assert (await here.decide()).skipped is SkipReason.NOT_FEDERATED
+    assert len(here.reads) == 1
+
+
+async def test_a_young_service_account_that_opts_in_by_itself_is_not_read() -> None:
+    async with world(always(lambda: failure(500))) as here:
+        here.caches.accounts.observe("ADDED", FEDERATED)
+        assert (await here.decide()).outcome == "injected"
+    assert here.api.seen == []
+
+
+async def test_youth_ends_and_is_forgotten() -> None:
+    now = 100.0
+    accounts = Accounts(clock=lambda: now)
+    accounts.observe("ADDED", PLAIN)
+    assert accounts.young("team-a/reader")
+    now = 106.0
+    assert not accounts.young("team-a/reader")
+    accounts.observe("ADDED", builders.service_account("later"))
+    assert accounts._arrived.keys() == {"team-a/later"}
+
+
+async def test_what_was_there_when_the_watch_began_is_not_young() -> None:
+    accounts = Accounts()
+    accounts.observe(None, PLAIN)
+    assert not accounts.young("team-a/reader")
 
 
 async def test_a_flood_of_unknown_names_makes_few_reads_at_a_time() -> None:
