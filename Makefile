@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: help
 help: ## Print this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # uv installs in seconds what pip takes minutes for; pip, which every Python has, installs uv.
 $(READY): constraints/bootstrap.txt constraints/test.txt pyproject.toml
@@ -78,6 +78,10 @@ format: $(READY) ## Format and fix what can be fixed
 .PHONY: golden
 golden: $(READY) ## Rewrite the golden files; review the diff
 	GOLDEN=rewrite pytest tests/golden -q
+
+.PHONY: generate
+generate: $(READY) ## Rewrite the reference pages that are generated from the code and the CRDs
+	for script in docs/generate_*.py; do $(BIN)/python $$script || exit 1; done
 
 .PHONY: constraints
 constraints: $(READY) ## Resolve the pinned, hashed constraints anew
