@@ -17,7 +17,12 @@ from caios_testbed import directories
 from caios_testbed.cluster import rootfs
 from caios_testbed.cluster.failure import ClusterError
 from caios_testbed.cluster.oci import File, Image, write_image, write_layer, write_tree_layer
-from caios_testbed.cluster.packages import AWS_CLI_IMAGE, BUSYBOX, ensure_packages
+from caios_testbed.cluster.packages import (
+    AWS_CLI_IMAGE,
+    BUSYBOX,
+    SANDBOX_IMAGE,
+    ensure_packages,
+)
 from caios_testbed.cluster.progress import Progress
 
 BUSYBOX_REFERENCE = "docker.io/caios-testbed/busybox:1"
@@ -46,6 +51,7 @@ def ensure_sandbox_image(progress: Progress) -> Image:
 
     Raises ClusterError when busybox cannot be run.
     """
+    ensure_packages(SANDBOX_IMAGE, progress)
     content = BUSYBOX.read_bytes()
     key = _key(content)
     tar = directories.cache("images") / f"busybox-{key}.tar"

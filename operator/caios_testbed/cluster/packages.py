@@ -30,6 +30,9 @@ NODE = {
 }
 """What is looked for, a program in PATH or a file, and the package that brings it."""
 
+SANDBOX_IMAGE = {str(BUSYBOX): "busybox-static"}
+"""As NODE: what the image of busybox is made of."""
+
 AWS_CLI_IMAGE = {"mmdebstrap": "mmdebstrap"}
 """As NODE: what building the image of the AWS CLI needs in addition."""
 
