@@ -11,6 +11,7 @@ from caios_testbed import directories
 from caios_testbed.authority import Authority
 from caios_testbed.cluster.cluster import PORTS, Cluster
 from caios_testbed.cluster.images import ensure_aws_cli_image, ensure_sandbox_image
+from caios_testbed.cluster.packages import ensure_packages
 from caios_testbed.cluster.process import listening
 from caios_testbed.cluster.progress import Progress
 from caios_testbed.cluster.roster import Roster
@@ -59,6 +60,7 @@ class Stage:
 
         The first is the AWS CLI, the second something that idles. Raises ClusterError.
         """
+        ensure_packages({"curl": "curl"}, progress)  # as a person would call CoreWeave's API
         authority = Authority.at(self.authority, "caios-testbed CA")
         cli = ensure_aws_cli_image(authority.pem, progress)
         workload = ensure_sandbox_image(progress)
