@@ -6,6 +6,7 @@ object come in order, those of an old object and its successor of the same name 
 """
 
 import copy
+from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Generator
 from typing import Any, cast
@@ -65,12 +66,13 @@ class CacheMachine(RuleBasedStateMachine):
         self.shadow: dict[str, Any] = {}
         """The cache as somebody knows it who only heard of its changes."""
 
+    @abstractmethod
     def make_cache(self) -> ObjectCache[Any]:
-        raise NotImplementedError
+        """Return an empty cache of the machine's kind."""
 
+    @abstractmethod
     def body(self, name: str, choice: int) -> builders.Json:
         """Return an object that says one of three things."""
-        raise NotImplementedError
 
     def check(self) -> None:
         """Check what must hold at any time."""
