@@ -135,6 +135,45 @@ class ReconcileSettings(_Group):
     """Wait before the second try; doubles with each further one."""
     longest_backoff_seconds: float = Field(default=120, gt=0)
     """Longest wait between tries."""
+    probe_seconds: float = Field(default=60, gt=0)
+    """How often each StorageFederation looks at its API token, its trust and the webhook."""
+    missed_seconds: float = Field(default=60, gt=0)
+    """How often a binding looks at its Pods again while some missed injection."""
+
+
+class CoreWeaveSettings(_Group):
+    """How CoreWeave's API is called."""
+
+    ca_bundle: Path | None = None
+    """PEM file of CAs to trust beside the system's, for a proxy or an emulator. Certificates are
+    always verified."""
+    timeout_seconds: float = Field(default=10, gt=0)
+    """Time for one attempt, from connecting to the last byte."""
+    attempts: int = Field(default=3, ge=1, le=10)
+    """Tries of a request that may be tried again, before the queue's longer waits."""
+    longest_retry_seconds: float = Field(default=5, gt=0)
+    """Longest wait between two of them; a longer `Retry-After` is left to the queue."""
+    requests_per_second: float = Field(default=50, gt=0)
+    """Most requests a second, all bindings together."""
+
+
+class VerificationSettings(_Group):
+    """How it is proven that credentials are issued, where a StorageFederation asks for it."""
+
+    period_seconds: float = Field(default=3600, gt=0)
+    """How often an identity that got credentials is tried again although nothing changed."""
+    grace_seconds: float = Field(default=120, ge=0)
+    """How long after a change at CoreWeave a refusal counts as not yet in force there."""
+
+
+class RemediationSettings(_Group):
+    """How Pods that missed injection are restarted, where a binding asks for it."""
+
+    restarts_per_minute: float = Field(default=6, gt=0)
+    """Most restarts a minute, of all bindings together."""
+    cooldown_seconds: float = Field(default=600, ge=0)
+    """Least time between two restarts of the same Deployment, StatefulSet, DaemonSet or
+    ReplicaSet."""
 
 
 class LogSettings(_Group):
@@ -167,6 +206,9 @@ class Settings(BaseSettings):
     pods: PodSettings = PodSettings()
     caches: CacheSettings = CacheSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    coreweave: CoreWeaveSettings = CoreWeaveSettings()
+    verification: VerificationSettings = VerificationSettings()
+    remediation: RemediationSettings = RemediationSettings()
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ EVERYDAY = {
     vocabulary.FALSE,
     vocabulary.VERSION,
     vocabulary.DEFAULT_FEDERATION,
+    vocabulary.API_TOKEN_KEY,
     vocabulary.MANAGER,  # the product's name
 }
 GROUP = vocabulary.GROUP

@@ -14,7 +14,7 @@ from caios_federation.api.binding import Binding, parse_binding
 from caios_federation.api.federation import parse_federation
 from caios_federation.caches import Account
 from caios_federation.core.account import Annotations, Wish, federation_problem, relevant, wish_of
-from caios_federation.core.checks import ObservedBinding, ObservedFederation
+from caios_federation.core.observed import ObservedBinding, ObservedFederation
 from caios_federation.core.principal import Issuer
 from caios_federation.core.status import binding_status, federation_status
 from caios_federation.reconcile.service_account import render_binding

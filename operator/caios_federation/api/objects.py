@@ -39,6 +39,7 @@ class Meta:
     deleting: bool
     version: int = 0
     """The resourceVersion. Kubernetes states that they are comparable as numbers (KEP-5504)."""
+    finalizers: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -58,6 +59,7 @@ def parse_meta(body: Json) -> Meta:
         created=_text(meta, "creationTimestamp"),
         deleting=bool(meta.get("deletionTimestamp")),
         version=version_of(body),
+        finalizers=tuple(text for text in _list(meta, "finalizers") if isinstance(text, str)),
     )
 
 
@@ -76,3 +78,8 @@ def mapping_of(body: Json, key: str) -> Json:
 def _text(body: Json, key: str) -> str:
     value = body.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _list(body: Json, key: str) -> list[Any]:
+    value = body.get(key)
+    return value if isinstance(value, list) else []

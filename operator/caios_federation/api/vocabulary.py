@@ -92,6 +92,12 @@ MANAGER: Final = "caios-federation"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 POLICY_FINALIZER: Final = f"{GROUP}/policy"
 """On bindings whose policy was applied: it has to be removed before they go."""
+RESTARTED_AT: Final = f"{GROUP}/restarted-at"
+"""Annotation of what owns Pods: when it was last restarted because Pods had missed injection."""
+RETAINED_POLICIES: Final = "caios-federation-retained-policies"
+"""ConfigMap in the operator's namespace: names of the policies that outlive their bindings."""
+API_TOKEN_KEY: Final = "token"  # noqa: S105  # a key's name
+"""Key in the Secret that `spec.apiTokenSecretName` names."""
 KOPF_FINALIZER: Final = f"{GROUP}/kopf"
 """What Kopf would use. It must differ from ours: Kopf strips its own from objects."""
 WEBHOOK_CONFIGURATION: Final = MANAGER

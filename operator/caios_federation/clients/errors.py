@@ -2,12 +2,15 @@
 
 ClientError                 message safe to show: no token, no body but known fields
 ├── Retryable               the queue tries again
-│   ├── Unavailable         no connection, time-out, 5xx, 429
+│   ├── Unavailable         no connection, time-out, 5xx
+│   ├── RateLimited         429: too many requests
+│   ├── Malformed           an answer that makes no sense
 │   ├── WriteConflict       somebody else wrote first
 │   └── Expired             a paged LIST went on for too long
 └── Terminal                a person must act
     ├── NotFound            no such object
-    ├── PermissionDenied    401, 403
+    ├── Unauthenticated     401: it does not know who we are
+    ├── PermissionDenied    403: it does, and we may not
     └── Rejected            the request does not pass the other side's checks
 """
 
@@ -24,6 +27,14 @@ class Unavailable(Retryable):
     """The other system did not answer, or answered that it cannot."""
 
 
+class RateLimited(Retryable):
+    """The other system wants fewer requests."""
+
+
+class Malformed(Retryable):
+    """The other system answered with something that makes no sense."""
+
+
 class WriteConflict(Retryable):
     """Somebody else wrote first."""
 
@@ -38,6 +49,10 @@ class Terminal(ClientError):
 
 class NotFound(Terminal):
     """There is no such object."""
+
+
+class Unauthenticated(Terminal):
+    """The other system does not know who we are."""
 
 
 class PermissionDenied(Terminal):

@@ -20,7 +20,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from pydantic import SecretStr
 
 from caios_federation.api import vocabulary as words
-from caios_federation.api.objects import Json
+from caios_federation.api.objects import Json, mapping_of
 from caios_federation.clients import errors
 from caios_federation.core.errors import ParseError
 from caios_federation.core.principal import Issuer, parse_issuer
@@ -28,6 +28,7 @@ from caios_federation.core.principal import Issuer, parse_issuer
 _APPLY: Final = "application/apply-patch+yaml; charset=utf-8"
 """With a charset the official client sends our text as it is. Without one it would write JSON with
 surrogate escapes, which the API server, reading YAML, refuses (an emoji in an audience)."""
+_MERGE: Final = "application/merge-patch+json"
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """Characters that JSON takes as they are and YAML does not (YAML 1.2.2,
 section 5.1)."""
@@ -37,12 +38,12 @@ _SHOWN: Final = 256
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _ERRORS: Final[Mapping[int, type[errors.ClientError]]] = {
-    401: errors.PermissionDenied,
+    401: errors.Unauthenticated,
     403: errors.PermissionDenied,
     404: errors.NotFound,
     409: errors.WriteConflict,
     410: errors.Expired,
-    429: errors.Unavailable,
+    429: errors.RateLimited,
 }
 
 
@@ -67,6 +68,14 @@ class Kind:
 
 SERVICE_ACCOUNT: Final = Kind("v1", "ServiceAccount", "serviceaccounts")
 EVENT: Final = Kind("v1", "Event", "events")
+NAMESPACE: Final = Kind("v1", "Namespace", "namespaces")
+SECRET: Final = Kind("v1", "Secret", "secrets")
+CONFIG_MAP: Final = Kind("v1", "ConfigMap", "configmaps")
+POD: Final = Kind("v1", "Pod", "pods")
+DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
+REPLICA_SET: Final = Kind("apps/v1", "ReplicaSet", "replicasets")
+STATEFUL_SET: Final = Kind("apps/v1", "StatefulSet", "statefulsets")
+DAEMON_SET: Final = Kind("apps/v1", "DaemonSet", "daemonsets")
 BINDING: Final = Kind(words.API_VERSION, words.BINDING_KIND, words.BINDINGS)
 FEDERATION: Final = Kind(words.API_VERSION, words.FEDERATION_KIND, words.FEDERATIONS)
 WEBHOOK_CONFIGURATION: Final = Kind(
@@ -116,14 +125,16 @@ class KubernetesClient:
         return await self._request("GET", kind.path(namespace, name))
 
     async def list_objects(
-        self, kind: Kind, *, namespace: str = "", page_size: int = 500
+        self, kind: Kind, *, namespace: str = "", fields: str = "", page_size: int = 500
     ) -> AsyncIterator[Json]:
         """Yield all objects of `kind`, as of one moment that is not before the call.
 
+        `fields` is a field selector, such as `spec.serviceAccountName=trainer`.
         Without a resourceVersion, so that the answer is consistent and never from a stale cache.
         Raises Expired when a page is asked for too late: the caller starts again.
         """
         path, query = kind.path(namespace), {"limit": str(page_size)}
+        query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = await self._request("GET", f"{path}?{urlencode(query)}")
             if "items" not in page:
@@ -168,6 +179,42 @@ class KubernetesClient:
         query = urlencode({"fieldManager": words.MANAGER})
         full = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
         return await self._request("PUT", f"{path}?{query}", body=full)
+
+    async def merge(self, kind: Kind, body: Json) -> Json:
+        """Merge `body` into an object that exists (RFC 7386: None removes a key).
+
+        With a resourceVersion in its metadata: raises WriteConflict when it is another by now.
+        """
+        meta = body["metadata"]
+        path = kind.path(meta.get("namespace", ""), meta["name"])
+        query = urlencode({"fieldManager": words.MANAGER})
+        return await self._request("PATCH", f"{path}?{query}", body=body, content_type=_MERGE)
+
+    async def create_token(
+        self, namespace: str, service_account: str, *, audience: str, seconds: int
+    ) -> SecretStr:
+        """Return a token of a ServiceAccount for `audience` (TokenRequest). Raises NotFound."""
+        path = SERVICE_ACCOUNT.path(namespace, service_account, "token")
+        spec = {"audiences": [audience], "expirationSeconds": seconds}
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+        answer = await self._request("POST", path, body=body)
+        token = mapping_of(answer, "status").get("token")
+        if not isinstance(token, str) or not token:
+            raise errors.Malformed(f"API server: POST {path}: the answer holds no token")
+        return SecretStr(token)
+
+    async def evict(self, namespace: str, name: str, *, uid: str) -> None:
+        """Evict a Pod, or raise RateLimited where a PodDisruptionBudget wants it to stay."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"namespace": namespace, "name": name},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        try:
+            await self._request("POST", POD.path(namespace, name, "eviction"), body=body)
+        except (errors.NotFound, errors.WriteConflict):
+            return  # gone, or another Pod of that name by now
 
     async def served(self, kind: Kind) -> bool:
         """Tell whether the API server knows `kind`: whether its CRD is installed."""

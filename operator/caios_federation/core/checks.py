@@ -1,52 +1,19 @@
-"""What is wrong with a binding or a federation: ordered chains of named checks.
+"""What is wrong with a binding: an ordered chain of named checks.
 
 A chain is read from the top; the first check that finds something decides. The order is the
 specification.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from caios_federation.api import vocabulary as words
-from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
-from caios_federation.api.federation import (
-    Federation,
-    PolicyManagement,
-    TrustManagement,
-    Verification,
-)
-from caios_federation.core.account import Annotations, Wish, federation_problem, wish_of
-from caios_federation.core.errors import ParseError
+from caios_federation.core.account import Wish, federation_problem, wish_of
 from caios_federation.core.injection import effective_issuer
-from caios_federation.core.principal import Issuer, parse_issuer
+from caios_federation.core.observed import ObservedBinding
+from caios_federation.core.pods import judge_pods
 from caios_federation.core.text import shown
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedBinding:
-    """Everything that is known about a binding, at one moment."""
-
-    binding: Binding
-    holder: Binding | None
-    """The binding that has the ServiceAccount; not necessarily this one."""
-    annotations: Annotations | None
-    """Those of the ServiceAccount; None where there is no ServiceAccount."""
-    federation: Federation | None
-    discovered_issuer: Issuer | None
-
-
-@dataclass(frozen=True, slots=True)
-class ObservedFederation:
-    """Everything that is known about a federation, at one moment."""
-
-    federation: Federation
-    discovered_issuer: Issuer | None
-    discovery_problem: str
-    bindings_total: int
-    bindings_ready: int
-
 
 BindingCheck = Callable[[ObservedBinding], Finding | None]
 
@@ -116,27 +83,12 @@ def judge_binding(seen: ObservedBinding) -> Mapping[ConditionType, Finding]:
         ConditionType.ACCEPTED: _first(ACCEPTED, seen) or accepted,
         ConditionType.SERVICE_ACCOUNT_FOUND: service_account_found(seen),
     }
-    if seen.federation is None:
-        return findings
-    wanted = seen.federation.spec
-    if wanted.policy_management is PolicyManagement.MANAGED and seen.binding.spec.grants:
-        findings[ConditionType.POLICY_SYNCED] = _not_by_this_version(
-            "policyManagement is Managed", "apply the policy in status.policy.document by hand"
-        )
-    if wanted.verification is Verification.ENABLED:
-        findings[ConditionType.CREDENTIALS_VERIFIED] = _not_by_this_version(
-            "verification is Enabled", "try the credentials in a Pod"
-        )
-    return findings
-
-
-def _not_by_this_version(what: str, instead: str) -> Finding:
-    """Tell that something is switched on which nobody does yet, rather than pass over it."""
-    return Finding(
-        Status.UNKNOWN,
-        Reason.PENDING,
-        f"{what} in the StorageFederation, which this version does not act on; {instead}",
+    told = (
+        (ConditionType.POLICY_SYNCED, seen.policy),
+        (ConditionType.CREDENTIALS_VERIFIED, seen.credentials),
+        (ConditionType.PODS_FEDERATED, None if seen.pods is None else judge_pods(seen.pods)),
     )
+    return findings | {kind: finding for kind, finding in told if finding is not None}
 
 
 def service_account_found(seen: ObservedBinding) -> Finding:
@@ -173,38 +125,6 @@ def _invalid(account: str, problem: str, next_step: str) -> Finding:
         Status.FALSE,
         Reason.ANNOTATION_INVALID,
         f"ServiceAccount {account!r}: {problem}, so its Pods are not injected; {next_step}",
-    )
-
-
-def judge_federation(seen: ObservedFederation) -> Mapping[ConditionType, Finding]:
-    """Return what is to be said of each condition of a federation."""
-    findings = {ConditionType.ISSUER_DISCOVERED: issuer_discovered(seen)}
-    if seen.federation.spec.trust_management is not TrustManagement.UNMANAGED:
-        findings[ConditionType.TRUST_REGISTERED] = _not_by_this_version(
-            f"trustManagement is {seen.federation.spec.trust_management}",
-            "register the issuer in the Console by hand",
-        )
-    return findings
-
-
-def issuer_discovered(seen: ObservedFederation) -> Finding:
-    """Tell whether there is an issuer, and where it comes from."""
-    stated = seen.federation.spec.issuer_url
-    if stated is not None:
-        try:
-            return Finding(
-                Status.TRUE, Reason.CONFIGURED, f"spec.issuerURL says {parse_issuer(stated)}."
-            )
-        except ParseError as error:
-            return Finding(Status.FALSE, Reason.DISCOVERY_FAILED, f"spec.issuerURL: {error}")
-    if seen.discovered_issuer is not None:
-        return Finding(
-            Status.TRUE, Reason.DISCOVERED, f"The API server's issuer is {seen.discovered_issuer}."
-        )
-    return Finding(
-        Status.FALSE,
-        Reason.DISCOVERY_FAILED,
-        f"{seen.discovery_problem}; set spec.issuerURL to the cluster's OIDC issuer",
     )
 
 

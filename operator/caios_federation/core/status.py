@@ -5,15 +5,12 @@ from typing import Any
 
 from caios_federation.api.conditions import ConditionType, Status
 from caios_federation.api.objects import Json
-from caios_federation.core.checks import (
-    ObservedBinding,
-    ObservedFederation,
-    judge_binding,
-    judge_federation,
-)
+from caios_federation.core.checks import judge_binding
 from caios_federation.core.conditions import merge_conditions, render_condition
+from caios_federation.core.federation_checks import judge_federation
 from caios_federation.core.injection import Sources, Values, compute_values, effective_issuer
 from caios_federation.core.naming import policy_name
+from caios_federation.core.observed import ObservedBinding, ObservedFederation
 from caios_federation.core.policy import compile_policy, digest, render_document
 from caios_federation.core.principal import render_principal_arn
 

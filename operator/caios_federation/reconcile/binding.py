@@ -6,7 +6,8 @@ from caios_federation.api.vocabulary import API_VERSION, BINDING_KIND
 from caios_federation.caches import Caches, key_of
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import BINDING
-from caios_federation.core.checks import ObservedBinding, judge_binding
+from caios_federation.core.checks import judge_binding
+from caios_federation.core.observed import ObservedBinding
 from caios_federation.core.status import binding_status, same_status
 from caios_federation.observe.events import Event, Subject, conflict, service_account_not_found
 from caios_federation.reconcile.acting import Acting

@@ -4,7 +4,7 @@ from caios_federation.api.vocabulary import FEDERATION_KIND
 from caios_federation.caches import Caches
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import FEDERATION
-from caios_federation.core.checks import ObservedFederation
+from caios_federation.core.observed import ObservedFederation
 from caios_federation.core.status import federation_status, is_ready, same_status
 from caios_federation.reconcile.acting import Acting
 

@@ -10,13 +10,10 @@ import builders
 from caios_federation.api.binding import Binding, parse_binding
 from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
 from caios_federation.core.account import relevant
-from caios_federation.core.checks import (
-    ACCEPTED,
-    ObservedBinding,
-    ObservedFederation,
-    judge_binding,
-    judge_federation,
-)
+from caios_federation.core.checks import ACCEPTED, judge_binding
+from caios_federation.core.federation_checks import judge_federation
+from caios_federation.core.observed import ObservedBinding, ObservedFederation
+from caios_federation.core.pods import PodSurvey
 from caios_federation.core.status import binding_status, federation_status, same_status
 
 NOW = "2026-11-24T12:00:00Z"
@@ -100,24 +97,19 @@ BOUND_TWICE = replace(
 NO_ISSUER = replace(GOOD, discovered_issuer=None)
 
 
-def test_what_is_switched_on_and_not_acted_on_is_never_ready() -> None:
-    switched_on = builders.parsed_federation(
-        policyManagement="Managed", trustManagement="Observed", verification="Enabled"
-    )
-    seen = replace(of_other_spec(grants=[GRANT]), federation=switched_on)
-    unknown = ("Unknown", "Pending")
-    assert conditions(binding_status(seen, now=NOW)) == {
-        "Accepted": ("True", "Accepted"),
-        "ServiceAccountFound": ("True", "Found"),
-        "PolicySynced": unknown,
-        "CredentialsVerified": unknown,
-        "Ready": unknown,
-    }
-    message = judge_binding(seen)[ConditionType.POLICY_SYNCED].message
-    assert "policyManagement is Managed" in message
-    assert "status.policy.document" in message
-    observed = replace(FEDERATION, federation=switched_on)
-    assert conditions(federation_status(observed, now=NOW))["TrustRegistered"] == unknown
+def test_what_acting_found_is_told_behind_what_was_judged() -> None:
+    synced = Finding(Status.TRUE, Reason.SYNCED, "applied")
+    denied = Finding(Status.FALSE, Reason.MINT_DENIED, "no policy allows it")
+    seen = replace(GOOD, policy=synced, credentials=denied, pods=PodSurvey(2, 1, ("a",)))
+    told = conditions(binding_status(seen, now=NOW))
+    assert list(told.items()) == [
+        ("Accepted", ("True", "Accepted")),
+        ("ServiceAccountFound", ("True", "Found")),
+        ("PolicySynced", ("True", "Synced")),
+        ("CredentialsVerified", ("False", "MintDenied")),
+        ("PodsFederated", ("False", "PodsMissed")),
+        ("Ready", ("False", "MintDenied")),
+    ]
 
 
 def test_a_managed_policy_of_no_grants_is_nothing_to_wait_for() -> None:
