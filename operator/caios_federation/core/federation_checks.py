@@ -1,9 +1,15 @@
-"""What is to be said of a federation."""
+"""What is to be said of a federation.
+
+The order of its conditions is that of a repair: without an issuer there is nothing to trust, and
+without an API token nobody to ask.
+"""
 
 from collections.abc import Mapping
 
 from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
+from caios_federation.api.federation import TrustManagement
 from caios_federation.core.errors import ParseError
+from caios_federation.core.injection import effective_issuer
 from caios_federation.core.observed import ObservedFederation
 from caios_federation.core.principal import parse_issuer
 
@@ -12,8 +18,8 @@ def judge_federation(seen: ObservedFederation) -> Mapping[ConditionType, Finding
     """Return what is to be said of each condition of a federation."""
     findings = {ConditionType.ISSUER_DISCOVERED: issuer_discovered(seen)}
     told = (
-        (ConditionType.API_TOKEN_VALID, seen.api_token),
-        (ConditionType.TRUST_REGISTERED, seen.trust),
+        (ConditionType.API_TOKEN_VALID, api_token_valid(seen)),
+        (ConditionType.TRUST_REGISTERED, trust_registered(seen)),
         (ConditionType.INJECTION_SERVING, seen.injection),
     )
     return findings | {kind: finding for kind, finding in told if finding is not None}
@@ -38,3 +44,30 @@ def issuer_discovered(seen: ObservedFederation) -> Finding:
         Reason.DISCOVERY_FAILED,
         f"{seen.discovery_problem}; set spec.issuerURL to the cluster's OIDC issuer",
     )
+
+
+def api_token_valid(seen: ObservedFederation) -> Finding | None:
+    """Tell whether CoreWeave knows the API token; None where the federation has none."""
+    if seen.federation.spec.api_token_secret_name is None:
+        return None
+    return seen.api_token or _pending("CoreWeave was not asked about the API token yet.")
+
+
+def trust_registered(seen: ObservedFederation) -> Finding | None:
+    """Tell whether CoreWeave trusts the issuer; None where nobody asked to look."""
+    spec = seen.federation.spec
+    if spec.trust_management is TrustManagement.UNMANAGED or spec.api_token_secret_name is None:
+        return None  # the CRD refuses to look without an API token
+    if effective_issuer(seen.federation, seen.discovered_issuer) is None:
+        return _pending("The issuer is not known yet; the condition IssuerDiscovered says why")
+    if seen.trust is not None:
+        return seen.trust
+    if seen.api_token is not None and seen.api_token.status is not Status.TRUE:
+        return _pending(
+            "CoreWeave cannot be asked about the trust; the condition APITokenValid says why"
+        )
+    return _pending("CoreWeave was not asked about the trust yet.")
+
+
+def _pending(message: str) -> Finding:
+    return Finding(Status.UNKNOWN, Reason.PENDING, message)

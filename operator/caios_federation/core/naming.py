@@ -1,7 +1,8 @@
 """Names of what we own outside the cluster. All stated in one place, because deletion trusts them.
 
 A name is deterministic, at most 63 characters, made of lower-case letters, digits and hyphens,
-starts with this cluster's prefix, and no two bindings share one.
+starts with this cluster's prefix, and no two bindings share one. That of an OIDC configuration is
+the prefix itself, where the audience is the issuer.
 """
 
 import hashlib
@@ -16,6 +17,9 @@ _ISSUER_DIGITS: Final = 8
 _TAIL_DIGITS: Final = 16
 """64 bits: with 32 anybody finds two names that share a policy in a second, and in an hour one
 that takes the policy of a binding in another namespace."""
+
+_AUDIENCE_DIGITS: Final = 8
+"""Enough to tell the few audiences of a cluster apart; an administrator alone chooses them."""
 
 
 def policy_prefix(issuer: Issuer) -> str:
@@ -38,6 +42,20 @@ def policy_name(issuer: Issuer, namespace: str, name: str) -> str:
     readable = re.sub(r"[^a-z0-9-]", "-", f"{namespace}-{name}")
     room = MAX_NAME - len(prefix) - len(tail)
     return prefix + readable[:room].strip("-") + tail
+
+
+def trust_name(issuer: Issuer, audience: str) -> str:
+    """Return the name of the OIDC configuration that trusts `issuer` for `audience`.
+
+    Two federations of a cluster may want two audiences: each has a configuration of its own.
+
+    >>> trust_name(Issuer("https://oidc.example/id/1"), "https://oidc.example/id/1")
+    'cks-489943f9'
+    >>> trust_name(Issuer("https://oidc.example/id/1"), "https://coreweave.com/iam")
+    'cks-489943f9-0877510b'
+    """
+    name = policy_prefix(issuer).rstrip("-")
+    return name if audience == issuer else f"{name}-{_digest(audience)[:_AUDIENCE_DIGITS]}"
 
 
 def _digest(text: str) -> str:
