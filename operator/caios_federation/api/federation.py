@@ -45,7 +45,8 @@ class GrantRule(Spec):
     """Who may be granted what."""
 
     name: str
-    namespace_selector: dict[str, Any] = Field(default_factory=dict)
+    namespace_selector: dict[str, Any] | None = None
+    """As it came. Empty, it matches every namespace; left out, none."""
     buckets: frozenset[str] = frozenset()
     access: frozenset[Access] = frozenset()
     actions: frozenset[str] = frozenset()

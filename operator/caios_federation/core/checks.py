@@ -9,7 +9,9 @@ from typing import Final
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
+from caios_federation.api.federation import PolicyManagement
 from caios_federation.core.account import Wish, federation_problem, wish_of
+from caios_federation.core.grants import refusal
 from caios_federation.core.injection import effective_issuer
 from caios_federation.core.observed import ObservedBinding
 from caios_federation.core.pods import judge_pods
@@ -68,19 +70,41 @@ def issuer_known(seen: ObservedBinding) -> Finding | None:
     )
 
 
+def grants_allowed(seen: ObservedBinding) -> Finding | None:
+    """Find a grant that no rule of the federation allows, where the operator applies policies."""
+    grants, namespace = seen.binding.spec.grants, seen.binding.meta.namespace
+    if (
+        seen.federation is None
+        or seen.federation.spec.policy_management is not PolicyManagement.MANAGED
+        or not grants
+    ):
+        return None
+    if seen.namespace_labels is None:
+        message = f"The labels of namespace {namespace!r} are not known yet."
+        return Finding(Status.UNKNOWN, Reason.PENDING, message)
+    refused = refusal(grants, seen.federation.spec.grant_rules, namespace, seen.namespace_labels)
+    return None if refused is None else Finding(Status.FALSE, Reason.GRANT_NOT_ALLOWED, refused)
+
+
 ACCEPTED: Final[tuple[BindingCheck, ...]] = (
     spec_understood,  # what cannot be read cannot be judged
     federation_exists,  # nothing else can be judged without it
     no_other_holder,  # one ServiceAccount, one binding; the message names the winner
     issuer_known,  # without an issuer there is no principal
+    grants_allowed,  # last, for what is otherwise in order; nothing of a refused one is applied
 )
+
+
+def judge_accepted(seen: ObservedBinding) -> Finding:
+    """Tell whether the binding is in force: whether anything is done for it."""
+    accepted = Finding(Status.TRUE, Reason.ACCEPTED, "The binding is valid and in force.")
+    return _first(ACCEPTED, seen) or accepted
 
 
 def judge_binding(seen: ObservedBinding) -> Mapping[ConditionType, Finding]:
     """Return what is to be said of each condition of a binding."""
-    accepted = Finding(Status.TRUE, Reason.ACCEPTED, "The binding is valid and in force.")
     findings = {
-        ConditionType.ACCEPTED: _first(ACCEPTED, seen) or accepted,
+        ConditionType.ACCEPTED: judge_accepted(seen),
         ConditionType.SERVICE_ACCOUNT_FOUND: service_account_found(seen),
     }
     told = (

@@ -56,7 +56,8 @@ _OBJECT_ACTIONS: Final = (
     )
 )
 _LISTINGS: Final = _LIST | _LIST_UPLOADS | frozenset({"s3:ListBucketVersions"})
-_GLOBAL_ACTIONS: Final = frozenset({"s3:ListAllMyBuckets"})
+_GLOBAL_ACTIONS: Final = frozenset({"s3:listallmybuckets"})
+"""In lower case: whether the service tells cases apart is not documented, so we do not."""
 _CONTROL: Final = "cwobject:"
 _EVERY_BUCKET: Final = "*"
 
@@ -83,7 +84,7 @@ def compile_policy(name: str, principal: Principal, grants: Iterable[Grant]) -> 
     """Return the policy that lets `principal` be issued credentials and use its grants."""
     mint = Statement("mint", frozenset({words.MINT_ACTION}), frozenset({"*"}))
     ordered = sorted(grants, key=lambda grant: grant.name)
-    granted = (statement for grant in ordered for statement in _statements(grant))
+    granted = (statement for grant in ordered for statement in statements_of(grant))
     return Policy(name, principal, (mint, *granted))
 
 
@@ -130,7 +131,22 @@ def lists(grant: Grant) -> bool:
     return grant.access is not Access.WRITE_ONLY and not grant.prefixes
 
 
-def _statements(grant: Grant) -> Iterator[Statement]:
+def is_global(action: str) -> bool:
+    """Tell whether `action` is for the organization as a whole, so the service wants it on `*`."""
+    lowered = action.lower()
+    return lowered in _GLOBAL_ACTIONS or lowered.startswith(_CONTROL)
+
+
+def actions_of(access: Access) -> frozenset[str]:
+    """Return all actions of a level of access, at its widest: on whole buckets, with listing.
+
+    None of `Custom`, which is what a grant lists.
+    """
+    widest = Grant(name="", buckets=frozenset(), access=access, listing=Listing.WHOLE_BUCKET)
+    return frozenset().union(*_actions(widest))
+
+
+def statements_of(grant: Grant) -> Iterator[Statement]:
     """Yield the statements of `grant`, bucket-level and object-level actions apart.
 
     Each name is the grant's and one of four endings, so no two are the same, and none is `mint`.
@@ -168,7 +184,7 @@ def _actions(grant: Grant) -> tuple[frozenset[str], frozenset[str], frozenset[st
         case Access.FULL_CONTROL:
             return *_full_control(grant), frozenset()
         case Access.CUSTOM:
-            everything = frozenset(filter(_is_global, grant.actions))
+            everything = frozenset(filter(is_global, grant.actions))
             rest = grant.actions - everything
             # A pattern such as `s3:Get*` is for buckets and objects. But on `*` or `team-a-*` it
             # would reach every object, so a grant of prefixes has it on objects alone.
@@ -185,7 +201,3 @@ def _full_control(grant: Grant) -> tuple[frozenset[str], frozenset[str]]:
     if grant.prefixes:
         return _LOCATE | (_LIST | _LIST_UPLOADS if lists(grant) else frozenset()), _ANY
     return (_ANY, _ANY) if lists(grant) else (_BUCKET_ACTIONS - _LISTINGS, _OBJECT_ACTIONS)
-
-
-def _is_global(action: str) -> bool:
-    return action in _GLOBAL_ACTIONS or action.startswith(_CONTROL)

@@ -200,11 +200,20 @@ def test_the_first_check_that_finds_something_decides() -> None:
     everything = replace(
         UNREADABLE, federation=None, holder=BOUND_TWICE.holder, discovered_issuer=None
     )
-    readable = replace(everything, binding=BINDING)
-    federated = replace(readable, federation=GOOD.federation)
-    alone = replace(federated, holder=BINDING)
-    reasons = [accepted(seen).reason for seen in (everything, readable, federated, alone)]
-    assert reasons == ["InvalidSpec", "FederationNotFound", "Conflict", "Pending"]
+    greedy = parsed(grants=[GRANT])
+    managed = builders.parsed_federation(policyManagement="Managed")
+    readable = replace(everything, binding=greedy)
+    federated = replace(readable, federation=managed)
+    alone = replace(federated, holder=greedy)
+    named = replace(alone, discovered_issuer=builders.ISSUER, namespace_labels={})
+    reasons = [accepted(seen).reason for seen in (everything, readable, federated, alone, named)]
+    assert reasons == [
+        "InvalidSpec",
+        "FederationNotFound",
+        "Conflict",
+        "Pending",
+        "GrantNotAllowed",
+    ]
     assert len(reasons) == len(ACCEPTED)
 
 
