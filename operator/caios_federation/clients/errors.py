@@ -12,6 +12,7 @@ ClientError                 message safe to show: no token, no body but known fi
     ├── Unauthenticated     401: it does not know who we are
     ├── PermissionDenied    403: it does, and we may not
     └── Rejected            the request does not pass the other side's checks
+        └── BadRequest      400
 """
 
 
@@ -21,6 +22,11 @@ class ClientError(Exception):
 
 class Retryable(ClientError):
     """Trying again may help."""
+
+    def __init__(self, message: str = "", *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        """How long the other system wants to be left alone; None where it did not say."""
 
 
 class Unavailable(Retryable):
@@ -61,3 +67,7 @@ class PermissionDenied(Terminal):
 
 class Rejected(Terminal):
     """The request was refused for what it says."""
+
+
+class BadRequest(Rejected):
+    """400: the other system could not make sense of the request, or did not take its token."""

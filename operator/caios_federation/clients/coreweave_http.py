@@ -1,0 +1,310 @@
+"""HTTP as CoreWeave's API needs it: one pool, one rate, bounded retries, errors that are safe.
+
+A token leaves this process over TLS or to this machine alone, and never follows a redirect. No
+exception holds it, nor a body: those of aiohttp carry the headers of the request, so none of them
+is ever chained to ours.
+"""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final
+
+import aiohttp
+import orjson
+import stamina
+from aiolimiter import AsyncLimiter
+from pydantic import SecretStr
+from yarl import URL
+
+from caios_federation.api import vocabulary as words
+from caios_federation.api.objects import Json
+from caios_federation.clients import egress, errors
+from caios_federation.clients.redaction import redacted
+from caios_federation.clients.retry_after import pause_of
+from caios_federation.settings import CoreWeaveSettings
+
+_SMALL: Final = 64 << 10
+"""Bytes of an answer about one thing, or of an error."""
+_FIRST_WAIT: Final = 0.2
+_JITTER: Final = 0.5
+_OK, _NO_CONTENT, _REDIRECT, _BAD_REQUEST, _NOT_FOUND = 200, 204, 300, 400, 404
+_SERVER_ERROR, _NOT_IMPLEMENTED = 500, 501
+_ERRORS: Final[Mapping[int, type[errors.ClientError]]] = {
+    400: errors.BadRequest,
+    401: errors.Unauthenticated,
+    403: errors.PermissionDenied,
+    404: errors.NotFound,
+    409: errors.WriteConflict,
+    429: errors.RateLimited,
+}
+
+
+class Repeat(Enum):
+    """What becomes of a request that is sent twice."""
+
+    SAME = "same"
+    """The same as of one: reads, and writes that say how all of a thing is to be."""
+    CREATES = "creates"
+    """Two things: sent again only where the first one surely did nothing."""
+    MINTS = "mints"
+    """Two keys: not sent again after 500 and 502. Its 400 may be a rotation of tokens under way,
+    and is looked at twice."""
+
+
+_AGAIN: Final[Mapping[Repeat, Container[int]]] = {
+    Repeat.SAME: frozenset({429, *range(500, 600)}) - {_NOT_IMPLEMENTED},
+    Repeat.CREATES: frozenset({429, 503}),
+    Repeat.MINTS: frozenset({429, 503, 504}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation of CoreWeave's API."""
+
+    name: str
+    """As the API reference calls it."""
+    method: str
+    path: str
+    repeat: Repeat = Repeat.SAME
+    scheme: str = "Bearer "
+    """What stands before the token in `Authorization`."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    longest_answer: int = _SMALL
+    """Bytes."""
+    not_served: str = ""
+    """What to say where the API does not know the operation; empty where it always does."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    retry_after: str
+    content: bytes | None = field(repr=False)
+    """None when it is too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Silence:
+    """What came instead of an answer."""
+
+    problem: str
+    unsent: bool
+    """Whether the request was surely not taken."""
+
+
+class _Transient(Exception):
+    """A failure that another try at once may get over."""
+
+    def __init__(self, error: errors.ClientError, wait: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.wait = wait
+        """Seconds that the other side asked for."""
+
+
+class Http:
+    """Sends the requests."""
+
+    def __init__(self, session: aiohttp.ClientSession, settings: CoreWeaveSettings) -> None:
+        self._session = session
+        self._settings = settings
+        self._proxy = egress.proxy()
+        # One at a time: what the limiter takes for its rate it lets through at once, too.
+        self._rate = AsyncLimiter(1, 1 / settings.requests_per_second)
+        longest = settings.longest_retry_seconds
+        self._retrying = stamina.AsyncRetryingCaller(
+            attempts=settings.attempts,
+            timeout=None,  # attempts and waits are bounded
+            wait_initial=min(_FIRST_WAIT, longest),
+            wait_max=longest,
+            wait_jitter=min(_JITTER, longest),
+        )
+
+    async def ask(
+        self, operation: Operation, url: URL, token: SecretStr, body: Json | None = None
+    ) -> Json:
+        """Return the JSON object that comes back; `url` is one of `egress.address`.
+
+        Raises ClientError: Retryable after the last try that the settings allow.
+        """
+        try:
+            return await self._retrying(_wait, self._try, operation, url, token, body, set[int]())
+        except _Transient as transient:
+            error = transient.error
+        raise error
+
+    async def _try(
+        self,
+        operation: Operation,
+        url: URL,
+        token: SecretStr,
+        body: Json | None,
+        seen: set[int],
+    ) -> Json:
+        await self._rate.acquire()
+        answer = await self._send(operation, url, token, body)
+        if isinstance(answer, _Silence):
+            text = f"CoreWeave API: {operation.name}: {answer.problem}"
+            if answer.unsent or operation.repeat is Repeat.SAME:
+                raise _Transient(errors.Unavailable(text))
+            raise errors.Unavailable(text)
+        if _OK <= answer.status < _REDIRECT:
+            return _accepted(operation, answer)
+        pause = pause_of(answer.retry_after, datetime.now(UTC))
+        error = _refused(operation, answer, token, pause)
+        again = answer.status in _AGAIN[operation.repeat] or (
+            operation.repeat is Repeat.MINTS
+            and answer.status == _BAD_REQUEST
+            and _BAD_REQUEST not in seen
+        )
+        seen.add(answer.status)
+        if again and (pause is None or pause <= self._settings.longest_retry_seconds):
+            raise _Transient(error, pause)
+        raise error
+
+    async def _send(
+        self, operation: Operation, url: URL, token: SecretStr, body: Json | None
+    ) -> _Answer | _Silence:
+        headers = {
+            **operation.headers,
+            "Authorization": operation.scheme + _checked(operation, token),
+        }
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = orjson.dumps(body)
+        try:
+            async with self._session.request(
+                operation.method,
+                url,
+                headers=headers,
+                data=content,
+                allow_redirects=False,
+                proxy=self._proxy if self._proxy and egress.proxied(url) else None,
+            ) as response:
+                return _Answer(
+                    response.status,
+                    response.headers.get("Retry-After", ""),
+                    await _read(response, operation.longest_answer if response.ok else _SMALL),
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            problem = self._problem(error)
+            return _Silence(problem, unsent=isinstance(error, aiohttp.ClientConnectorError))
+
+    def _problem(self, error: Exception) -> str:
+        """Say what is wrong, without the texts of others: they hold URLs and headers."""
+        match error:
+            case aiohttp.ClientHttpProxyError():
+                return f"the proxy answered {error.status}"
+            case aiohttp.ClientConnectorCertificateError():
+                return "its certificate is not trusted; set coreweave.ca_bundle to the CA's file"
+            case TimeoutError():
+                return f"no answer within {self._settings.timeout_seconds:g} s"
+            case aiohttp.ClientConnectorDNSError():
+                return "its host name is not known"
+            case aiohttp.ClientConnectorError():
+                return "no connection"
+        return f"the connection broke ({type(error).__name__})"
+
+
+def session(settings: CoreWeaveSettings) -> aiohttp.ClientSession:
+    """Return a pool of connections. Raises Rejected when the CA bundle cannot be used."""
+    # Its own hooks would log and count each retry, in words that are not ours.
+    stamina.instrumentation.set_on_retry_hooks([])
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=egress.tls(settings)),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=settings.timeout_seconds),
+        headers={
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",  # so that the length of an answer is what it takes
+            "User-Agent": words.MANAGER,
+        },
+        auto_decompress=False,
+    )
+
+
+def malformed(operation: Operation, problem: str) -> errors.Malformed:
+    """Return what to raise for an answer of another shape than documented."""
+    return errors.Malformed(f"CoreWeave API: {operation.name}: {problem}")
+
+
+def _wait(error: Exception) -> bool | float:
+    """Tell stamina whether to try again: after its own wait, or after the seconds returned."""
+    if not isinstance(error, _Transient):
+        return False
+    return True if error.wait is None else error.wait
+
+
+def _accepted(operation: Operation, answer: _Answer) -> Json:
+    if answer.status == _NO_CONTENT:
+        return {}
+    if answer.content is None:
+        raise malformed(operation, f"an answer of more than {operation.longest_answer} bytes")
+    found = _object_of(answer.content)
+    if found is None:
+        raise malformed(operation, f"{answer.status} with no JSON object")
+    return found
+
+
+def _refused(
+    operation: Operation, answer: _Answer, token: SecretStr, pause: float | None
+) -> errors.ClientError:
+    """Return the error of a status that is none of success.
+
+    Both envelopes have `code` (a number in REST, a word in Connect) and `message`.
+    """
+    envelope = _object_of(answer.content or b"") or {}
+    code, message = envelope.get("code"), envelope.get("message")
+    status = answer.status
+    head = f"CoreWeave API: {operation.name}: {status}"
+    if operation.not_served and (
+        status == _NOT_IMPLEMENTED
+        or code == "unimplemented"
+        or (status == _NOT_FOUND and code != "not_found")
+    ):
+        return errors.NotFound(f"{head} {operation.not_served}")
+    if status < _BAD_REQUEST:
+        return errors.Rejected(
+            f"{head}, which would lead elsewhere and is not followed; "
+            "set spec.endpoints.api to where the API is"
+        )
+    said = redacted(message, token.get_secret_value()) if isinstance(message, str) else ""
+    text = f"{head} {said or '(no message)'}"
+    kind = _ERRORS.get(status, errors.Rejected)
+    if status >= _SERVER_ERROR:
+        return errors.Unavailable(text, retry_after_seconds=pause)
+    if issubclass(kind, errors.Retryable):
+        return kind(text, retry_after_seconds=pause)
+    return kind(text)
+
+
+def _object_of(content: bytes) -> Json | None:
+    try:
+        found = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+async def _read(response: aiohttp.ClientResponse, longest: int) -> bytes | None:
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > longest:
+            return None
+    return bytes(content)
+
+
+def _checked(operation: Operation, token: SecretStr) -> str:
+    """Return the token as a header takes it. Raises Unauthenticated for one that no token is."""
+    text = token.get_secret_value()
+    if not text.isascii() or not text.isprintable() or not text or " " in text:
+        raise errors.Unauthenticated(
+            f"CoreWeave API: {operation.name}: the token is empty, or holds blanks or line ends; "
+            "put the bare token into its Secret"
+        )
+    return text
