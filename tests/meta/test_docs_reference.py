@@ -16,7 +16,7 @@ from caios_federation.api.conditions import ConditionType, Reason, Status
 from caios_federation.api.vocabulary import SkipReason
 from caios_federation.cli.main import main
 from caios_federation.core.injection import Skip, Sources, compute_values
-from caios_federation.observe.events import EventReason
+from caios_federation.observe.events import NORMAL, EventReason
 from meta.pages import DOCS, Block, anchors, blocks, rows, text_of
 from meta.repository import PRODUCT, ROOT
 
@@ -55,10 +55,12 @@ def test_every_reason_that_is_not_good_has_help() -> None:
     assert {reason.lower() for reason in bad} <= anchors(DOCS / TROUBLESHOOTING)
 
 
-def test_every_event_has_exactly_one_row_and_help() -> None:
+def test_every_event_has_exactly_one_row_and_every_warning_help() -> None:
     table = rows("reference/events.md", "Reason")
     assert sorted(plain(row["Reason"]) for row in table) == sorted(EventReason)
-    assert {reason.lower() for reason in EventReason} <= anchors(DOCS / TROUBLESHOOTING)
+    assert {plain(row["Reason"]) for row in table if row["Type"] == "Normal"} == NORMAL
+    warnings = set(EventReason) - NORMAL
+    assert {reason.lower() for reason in warnings} <= anchors(DOCS / TROUBLESHOOTING)
 
 
 def test_every_skip_has_exactly_one_row() -> None:

@@ -94,6 +94,8 @@ POLICY_FINALIZER: Final = f"{GROUP}/policy"
 """On bindings whose policy was applied: it has to be removed before they go."""
 RESTARTED_AT: Final = f"{GROUP}/restarted-at"
 """Annotation of what owns Pods: when it was last restarted because Pods had missed injection."""
+RESTARTS_IN_VAIN: Final = f"{GROUP}/restarts-in-vain"
+"""Annotation of what owns Pods: how often in a row some of its new Pods missed injection again."""
 RETAINED_POLICIES: Final = "caios-federation-retained-policies"
 """ConfigMap in the operator's namespace: names of the policies that outlive their bindings."""
 API_TOKEN_KEY: Final = "token"  # noqa: S105  # a key's name

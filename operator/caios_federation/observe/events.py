@@ -23,10 +23,37 @@ _DIGITS: Final = 16
 class EventReason(StrEnum):
     """Why there is an event."""
 
+    POLICY_APPLIED = "PolicyApplied"
+    POLICY_REMOVED = "PolicyRemoved"
+    DRIFT_REPAIRED = "DriftRepaired"
+    CREDENTIALS_VERIFIED = "CredentialsVerified"
+    TRUST_REGISTERED = "TrustRegistered"
+    PODS_RESTARTED = "PodsRestarted"
+
     ANNOTATION_INVALID = "AnnotationInvalid"
     NAME_TAKEN = "NameTaken"
     CONFLICT = "Conflict"
+    GRANT_NOT_ALLOWED = "GrantNotAllowed"
     SERVICE_ACCOUNT_NOT_FOUND = "ServiceAccountNotFound"
+    POLICY_SYNC_FAILED = "PolicySyncFailed"
+    TOKEN_REJECTED = "TokenRejected"  # noqa: S105  # an event's name
+    MINT_DENIED = "MintDenied"
+    PODS_MISSED = "PodsMissed"
+    CLEANUP_BLOCKED = "CleanupBlocked"
+    POLICY_ABANDONED = "PolicyAbandoned"
+
+
+NORMAL: Final = frozenset(
+    {
+        EventReason.POLICY_APPLIED,
+        EventReason.POLICY_REMOVED,
+        EventReason.DRIFT_REPAIRED,
+        EventReason.CREDENTIALS_VERIFIED,
+        EventReason.TRUST_REGISTERED,
+        EventReason.PODS_RESTARTED,
+    }
+)
+"""Reasons that tell of something done; the others are warnings, and tell of a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +69,16 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A Warning about an object."""
+    """Something that is told of an object."""
 
     subject: Subject
     reason: EventReason
     message: str
+
+    @property
+    def type(self) -> str:
+        """Normal for what was done, Warning for what is wrong."""
+        return "Normal" if self.reason in NORMAL else "Warning"
 
 
 def annotation_invalid(account: Subject, message: str) -> Event:
@@ -69,9 +101,82 @@ def conflict(binding: Subject, message: str) -> Event:
     return Event(binding, EventReason.CONFLICT, message)
 
 
+def grant_not_allowed(binding: Subject, message: str) -> Event:
+    """Return the event for a binding that asks for more than the grant rules allow."""
+    return Event(binding, EventReason.GRANT_NOT_ALLOWED, message)
+
+
 def service_account_not_found(binding: Subject, message: str) -> Event:
     """Return the event for a binding whose ServiceAccount does not exist."""
     return Event(binding, EventReason.SERVICE_ACCOUNT_NOT_FOUND, message)
+
+
+def policy_applied(binding: Subject, message: str) -> Event:
+    """Return the event for a policy that was written to CoreWeave; the message has its digest."""
+    return Event(binding, EventReason.POLICY_APPLIED, message)
+
+
+def policy_removed(binding: Subject, message: str) -> Event:
+    """Return the event for a policy that was removed from CoreWeave."""
+    return Event(binding, EventReason.POLICY_REMOVED, message)
+
+
+def drift_repaired(binding: Subject, message: str) -> Event:
+    """Return the event for a policy that somebody else had changed or removed."""
+    return Event(binding, EventReason.DRIFT_REPAIRED, message)
+
+
+def policy_sync_failed(binding: Subject, message: str) -> Event:
+    """Return the event for a policy that could not be applied."""
+    return Event(binding, EventReason.POLICY_SYNC_FAILED, message)
+
+
+def cleanup_blocked(binding: Subject, message: str) -> Event:
+    """Return the event for a binding that stays, since its policy could not be removed."""
+    return Event(binding, EventReason.CLEANUP_BLOCKED, message)
+
+
+def policy_abandoned(binding: Subject, message: str) -> Event:
+    """Return the event for a binding that went without its policy, for want of a federation."""
+    return Event(binding, EventReason.POLICY_ABANDONED, message)
+
+
+def credentials_verified(binding: Subject, message: str) -> Event:
+    """Return the event for an identity that was issued credentials, anew or for the first time."""
+    return Event(binding, EventReason.CREDENTIALS_VERIFIED, message)
+
+
+def token_rejected(binding: Subject, message: str) -> Event:
+    """Return the event for an identity whose tokens CoreWeave does not accept."""
+    return Event(binding, EventReason.TOKEN_REJECTED, message)
+
+
+def mint_denied(binding: Subject, message: str) -> Event:
+    """Return the event for an identity that no policy lets have credentials."""
+    return Event(binding, EventReason.MINT_DENIED, message)
+
+
+def trust_registered(federation: Subject, message: str) -> Event:
+    """Return the event for an OIDC configuration that was created or repaired."""
+    return Event(federation, EventReason.TRUST_REGISTERED, message)
+
+
+def pods_missed(binding: Subject) -> Event:
+    """Return the event for Pods without the identity: of the same words whichever Pods they are.
+
+    The condition names them; with it the event would come again for every Pod.
+    """
+    return Event(
+        binding,
+        EventReason.PODS_MISSED,
+        "Pods run without the identity: status.pods.missed names them, and the condition "
+        "PodsFederated says what to do",
+    )
+
+
+def pods_restarted(binding: Subject, message: str) -> Event:
+    """Return the event for what owns Pods and was restarted; the message has the time."""
+    return Event(binding, EventReason.PODS_RESTARTED, message)
 
 
 def event_name(event: Event) -> str:
@@ -104,7 +209,7 @@ def render_event(event: Event, now: dt.datetime) -> Json:
             "name": subject.name,
             "uid": subject.uid,
         },
-        "type": "Warning",
+        "type": event.type,
         "reason": event.reason,
         "message": event.message[:_MESSAGE_LIMIT],
         "firstTimestamp": stamp,
@@ -117,7 +222,12 @@ def render_event(event: Event, now: dt.datetime) -> Json:
 
 
 class Episodes:
-    """Which warnings are current and posted: each once, and again only after it was over."""
+    """Which events are current and posted: each once, and again only after it was over.
+
+    A warning is current while what it tells of lasts; what was done is current in the look that did
+    it alone. So a second time within the API server's event TTL is shown only if the message
+    differs: by a policy's digest, by the time of a restart.
+    """
 
     def __init__(self) -> None:
         self._posted: dict[str, frozenset[Event]] = {}
