@@ -68,8 +68,8 @@ NEAR_MISSES = {
         BY_IAM,
         registered(f"{ISSUER.upper()}/", IAM),
         (
-            f"is not it: its Issuer URL '{ISSUER.upper()}/' differs by a trailing slash and upper and "
-            "lower case"
+            f"is not it: its Issuer URL '{ISSUER.upper()}/' differs by a trailing slash "
+            "and upper and lower case"
         ),
     ),
     "a slash behind the issuer, and another audience": (
