@@ -22,8 +22,8 @@ MISSED_SHOWN: Final = 20
 """Names of Pods in a status."""
 _NAMED: Final = 3
 """Names of Pods in a message."""
-_NAME_SHOWN: Final = 63
-"""Characters of a name in a message; controllers make no longer ones."""
+_NAME_SHOWN: Final = 50
+"""Characters of a name in a message."""
 _OVER: Final = frozenset({"Succeeded", "Failed"})
 """Phases in which no container runs any more."""
 _ROLLS: Final = frozenset({"ReplicaSet", "StatefulSet", "DaemonSet"})

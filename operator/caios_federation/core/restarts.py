@@ -22,7 +22,7 @@ _SHORTEST_DOUBLED: Final = dt.timedelta(seconds=60)
 _MOST_DOUBLINGS: Final = 16
 _UNREADY_AT_ONCE: Final = 10
 """Evictions of Pods that serve nobody, each time that a ReplicaSet is looked at."""
-_NAME_SHOWN: Final = 63
+_NAME_SHOWN: Final = 50
 _WHY_SHOWN: Final = 160
 _CLAUSES: Final = 2
 """Owners that a message tells of; with the names of three Pods it stays below 500 characters."""

@@ -11,6 +11,7 @@ from caios_federation.api.objects import Json
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import WEBHOOK_CONFIGURATION, KubernetesClient
 from caios_federation.core.diff import contains
+from caios_federation.core.pods import namespaces_left_alone
 from caios_federation.reconcile.acting import log
 from caios_federation.settings import Settings
 
@@ -35,7 +36,7 @@ def render_webhook_configuration(settings: Settings, ca: bytes) -> Json:
     a label says `"false"`. Mirror Pods are left out: no token reaches a static Pod.
     """
     not_opted_out = {"key": words.INJECT, "operator": "NotIn", "values": [words.FALSE]}
-    excluded = sorted({settings.namespace, "kube-system", "kube-node-lease"})
+    excluded = sorted(namespaces_left_alone(settings.namespace))
     webhook: dict[str, Any] = {
         "name": words.WEBHOOK,
         "clientConfig": _client_config(settings, ca),
