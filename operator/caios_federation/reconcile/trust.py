@@ -1,0 +1,162 @@
+"""API token and trust of a federation: CoreWeave is asked, the core judges, the difference is made.
+
+Only an OIDC configuration of our own name is ever changed, and none is ever deleted: tokens of
+Pods that run may still be exchanged by it.
+"""
+
+from dataclasses import dataclass
+
+from caios_federation.api.conditions import Finding, Reason, Status
+from caios_federation.api.federation import Federation, TrustManagement
+from caios_federation.api.vocabulary import API_TOKEN_KEY, FEDERATION_KIND, MANAGER
+from caios_federation.clients import errors
+from caios_federation.clients.coreweave import Organization
+from caios_federation.core.principal import Issuer
+from caios_federation.core.trust import (
+    CONSOLE,
+    OIDCConfiguration,
+    judge_trust,
+    to_enter,
+    wanted_trust,
+)
+from caios_federation.reconcile.acting import log
+from caios_federation.reconcile.organizations import TokenMissing
+
+
+@dataclass(frozen=True, slots=True)
+class TrustOutcome:
+    """What came of looking after the trust."""
+
+    finding: Finding
+    changed: bool = False
+    """Whether an OIDC configuration was created or repaired."""
+
+
+async def check_token(organization: Organization) -> Finding:
+    """Tell whether CoreWeave knows the API token. Raises TokenMissing where there is none."""
+    try:
+        await organization.whoami()
+    except TokenMissing:
+        raise
+    except errors.Unauthenticated:
+        return Finding(
+            Status.FALSE,
+            Reason.UNAUTHORIZED,
+            "CoreWeave does not know the API token: it is mistyped, expired or revoked; put a "
+            f"valid one into key {API_TOKEN_KEY!r} of the Secret that spec.apiTokenSecretName "
+            "names",
+        )
+    except errors.PermissionDenied:
+        return Finding(
+            Status.FALSE,
+            Reason.PERMISSION_DENIED,
+            "CoreWeave knows the API token, and lets it do nothing, not even ask whose it is; use "
+            "the token of a user with the roles IAM Admin and Object Storage Admin",
+        )
+    except errors.Retryable:
+        return _unavailable("whether the API token is valid")
+    except errors.Terminal as error:
+        return Finding(
+            Status.UNKNOWN,
+            Reason.API_UNAVAILABLE,
+            "spec.endpoints.api does not lead to CoreWeave's API, so it is not known whether the "
+            f"API token is valid; correct it ({error})",
+        )
+    return Finding(Status.TRUE, Reason.VALID, "CoreWeave knows the API token.")
+
+
+def secret_missing(namespace: str, name: str, detail: str) -> Finding:
+    """Return what to say of an API token that is not there; `detail` tells what is wrong."""
+    return Finding(
+        Status.FALSE,
+        Reason.SECRET_NOT_FOUND,
+        f"spec.apiTokenSecretName: {detail}; put a CoreWeave API token into key "
+        f"{API_TOKEN_KEY!r} of Secret {namespace}/{name}",
+    )
+
+
+async def keep_trust(
+    organization: Organization, federation: Federation, issuer: Issuer
+) -> TrustOutcome:
+    """Look whether CoreWeave trusts `issuer`; with `Managed`, see to it that it does."""
+    wanted = wanted_trust(federation, issuer)
+    try:
+        registered = await organization.oidc_configurations()
+    except errors.ClientError as error:
+        return TrustOutcome(_failed(wanted, error, "looked up"))
+    verdict = judge_trust(wanted, registered, federation.spec.trust_management)
+    if verdict.change is None:
+        return TrustOutcome(verdict.finding)
+    try:
+        answered = await _make(organization, federation, verdict.change)
+    except errors.ClientError as error:
+        what = "repaired" if verdict.change.uid else "created"
+        return TrustOutcome(_failed(wanted, error, what))
+    now = [answered, *(found for found in registered if found.uid != answered.uid)]
+    finding = judge_trust(wanted, now, TrustManagement.OBSERVED).finding
+    return TrustOutcome(finding, changed=True)
+
+
+async def _make(
+    organization: Organization, federation: Federation, change: OIDCConfiguration
+) -> OIDCConfiguration:
+    name = federation.meta.name
+    if change.uid:
+        answered = await organization.update_oidc_configuration(change)
+        log.info("OIDC configuration repaired", federation=name, name=change.name)
+    else:
+        answered = await organization.create_oidc_configuration(
+            change.name,
+            change.issuer_url,
+            change.audience,
+            f"Kept by {MANAGER} for {FEDERATION_KIND} {name}",
+        )
+        log.info("OIDC configuration created", federation=name, name=change.name)
+    return answered
+
+
+def _failed(wanted: OIDCConfiguration, error: errors.ClientError, what: str) -> Finding:
+    if isinstance(error, TokenMissing):
+        return Finding(
+            Status.UNKNOWN,
+            Reason.PENDING,
+            "There is no API token to ask with; the condition APITokenValid says why",
+        )
+    if isinstance(error, errors.Retryable) and not isinstance(error, errors.WriteConflict):
+        return _unavailable("whether it trusts this cluster")
+    return Finding(
+        Status.FALSE,
+        Reason.REGISTRATION_FAILED,
+        f"This OIDC configuration is needed and could not be {what}: {to_enter(wanted)}; "
+        f"{_remedy(error)}",
+    )
+
+
+def _remedy(error: errors.ClientError) -> str:
+    match error:
+        case errors.Unauthenticated():
+            return (
+                "CoreWeave does not know the API token, as the condition APITokenValid says; "
+                f"replace it, or see to it by hand at {CONSOLE}"
+            )
+        case errors.PermissionDenied():
+            return (
+                "the API token may not do that; give its user the roles IAM Admin and Object "
+                f"Storage Admin, or see to it by hand at {CONSOLE}"
+            )
+        case errors.NotFound():
+            return (
+                f"CoreWeave's API does not offer it; see to it by hand at {CONSOLE} and set "
+                "spec.trustManagement to Unmanaged"
+            )
+        case _:
+            return f"CoreWeave refuses it ({error}); see to it by hand at {CONSOLE}"
+
+
+def _unavailable(what: str) -> Finding:
+    return Finding(
+        Status.UNKNOWN,
+        Reason.API_UNAVAILABLE,
+        f"CoreWeave's API does not answer, or not as documented, so it is not known {what}; it is "
+        "asked again by itself. Check that spec.endpoints.api is right and can be reached",
+    )
