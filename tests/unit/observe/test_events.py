@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from caios_federation.observe import events
 from caios_federation.observe.events import (
+    NORMAL,
     Episodes,
     Event,
     EventReason,
@@ -141,17 +143,36 @@ def test_a_long_name_and_a_long_message_are_cut_to_what_the_api_takes() -> None:
     assert body["involvedObject"]["name"] == "n" * 253
 
 
-@pytest.mark.parametrize(
-    ("event", "reason"),
-    [
-        (INVALID, EventReason.ANNOTATION_INVALID),
-        (TAKEN, EventReason.NAME_TAKEN),
-        (conflict(READER, "x"), EventReason.CONFLICT),
-        (service_account_not_found(READER, "x"), EventReason.SERVICE_ACCOUNT_NOT_FOUND),
-    ],
-)
-def test_each_event_has_its_reason(event: Event, reason: EventReason) -> None:
-    assert event.reason is reason
+MADE = {
+    INVALID,
+    TAKEN,
+    conflict(READER, "x"),
+    service_account_not_found(READER, "x"),
+    events.grant_not_allowed(READER, "x"),
+    events.policy_applied(READER, "x"),
+    events.policy_removed(READER, "x"),
+    events.drift_repaired(READER, "x"),
+    events.policy_sync_failed(READER, "x"),
+    events.cleanup_blocked(READER, "x"),
+    events.policy_abandoned(READER, "x"),
+    events.credentials_verified(READER, "x"),
+    events.token_rejected(READER, "x"),
+    events.mint_denied(READER, "x"),
+    events.trust_registered(READER, "x"),
+    events.pods_missed(READER),
+    events.pods_restarted(READER, "x"),
+}
+
+
+def test_each_reason_has_an_event() -> None:
+    assert {event.reason for event in MADE} == set(EventReason)
+
+
+def test_what_was_done_is_normal_and_what_is_wrong_a_warning() -> None:
+    normal = {event.reason for event in MADE if render_event(event, NOW)["type"] == "Normal"}
+    assert normal == NORMAL
+    warnings = {event.reason for event in MADE if render_event(event, NOW)["type"] == "Warning"}
+    assert warnings == set(EventReason) - NORMAL
 
 
 def test_a_taken_name_is_told_with_what_to_do() -> None:
