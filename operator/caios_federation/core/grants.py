@@ -196,6 +196,8 @@ def _bad_buckets(grant: Grant) -> Iterator[str]:
 
 
 def _bad_actions(grant: Grant) -> Iterator[str]:
+    if grant.actions and grant.access is not Access.CUSTOM:
+        yield f".actions: they are only read with access Custom, and access is {grant.access}"
     for action in grant.actions:
         if not _ACTION.fullmatch(action):
             yield (
