@@ -10,19 +10,20 @@ import asyncio
 import random
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
 from caios_federation.api.binding import Binding, first_of, parse_binding
 from caios_federation.api.federation import Federation, parse_federation
-from caios_federation.api.objects import Json, version_of
+from caios_federation.api.objects import Json, mapping_of, version_of
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import (
     BINDING,
     FEDERATION,
+    NAMESPACE,
     SERVICE_ACCOUNT,
     Kind,
     KubernetesClient,
@@ -260,13 +261,39 @@ def slimmed(binding: Binding) -> Binding:
     return replace(binding, status={}, spec=binding.spec.model_copy(update={"grants": ()}))
 
 
+@dataclass(frozen=True, slots=True)
+class NamespaceLabels:
+    """A Namespace, reduced to what grant rules select by."""
+
+    labels: Mapping[str, str]
+    version: int = field(default=0, compare=False)
+
+
+class Namespaces(ObjectCache[NamespaceLabels]):
+    """All Namespaces: the controller's, since only grants ask for them."""
+
+    def __init__(self) -> None:
+        super().__init__(NAMESPACE, _namespace_labels)
+
+    def _outlives(self, before: NamespaceLabels, _event: str | None, body: Json) -> bool:
+        return before.version > version_of(body)
+
+
+def _namespace_labels(body: Json) -> NamespaceLabels:
+    labels = mapping_of(mapping_of(body, "metadata"), "labels")
+    return NamespaceLabels(labels=dict(labels), version=version_of(body))
+
+
 class Caches:
-    """Everything a decision about a Pod needs, in memory."""
+    """What the process knows of the cluster; `slim` is what a decision about a Pod needs."""
 
     def __init__(self, *, slim: bool = False) -> None:
         self.accounts = Accounts()
         self.bindings = Bindings(slim=slim)
         self.federations = Federations()
+        self.namespaces = Namespaces()
+        """Empty where `slim`."""
+        self._slim = slim
         self.issuer: Issuer | None = None
         self.issuer_problem = "the API server was not asked yet"
         """Why `issuer` is None."""
@@ -329,8 +356,8 @@ class Caches:
     ) -> None:
         """Compare with the API server once. Raises ClientError."""
         await self._discover(client, changed)
-        caches: tuple[ObjectCache[Any], ...] = (self.federations, self.bindings, self.accounts)
-        for cache in caches:
+        caches: list[ObjectCache[Any]] = [self.federations, self.bindings, self.accounts]
+        for cache in caches if self._slim else [self.namespaces, *caches]:
             for change in await cache.audit(client, page_size=settings.page_size):
                 changed(change)
 

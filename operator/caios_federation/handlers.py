@@ -24,6 +24,7 @@ def registry_for(role: Role) -> kopf.OperatorRegistry:
     kopf.on.event(GROUP, VERSION, BINDINGS, registry=registry)(binding_seen)
     kopf.on.event(GROUP, VERSION, FEDERATIONS, registry=registry)(federation_seen)
     if role is not Role.WEBHOOK:
+        kopf.on.event("", "v1", "namespaces", registry=registry)(namespace_seen)
         kind = WEBHOOK_CONFIGURATION
         kopf.on.event(kind.api_version, kind.plural, registry=registry)(webhook_configuration_seen)
     if role is not Role.CONTROLLER:
@@ -86,6 +87,16 @@ async def federation_seen(
     """Take in an event of a StorageFederation."""
     runtime = runtime_of(memo)
     runtime.observe(runtime.caches.federations, event["type"], event["object"])
+
+
+async def namespace_seen(
+    event: kopf.RawEvent,
+    memo: Any,  # noqa: ANN401  # the Runtime, see runtime_of
+    **_: Any,  # noqa: ANN401  # Kopf's keywords
+) -> None:
+    """Take in an event of a Namespace: grant rules select by its labels."""
+    runtime = runtime_of(memo)
+    runtime.observe(runtime.caches.namespaces, event["type"], event["object"])
 
 
 async def webhook_configuration_seen(

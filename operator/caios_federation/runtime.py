@@ -22,24 +22,19 @@ from caios_federation.admission.server import AdmissionServer, current_exchange
 from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json
 from caios_federation.caches import Caches, Change, ObjectCache
-from caios_federation.clients import errors
+from caios_federation.clients import coreweave, errors
+from caios_federation.clients.coreweave import CoreWeave
 from caios_federation.clients.kubernetes import (
     BINDING,
     FEDERATION,
-    SERVICE_ACCOUNT,
     WEBHOOK_CONFIGURATION,
     KubernetesClient,
     connect,
 )
 from caios_federation.core.plan import Placement
 from caios_federation.observe.logging import logger
-from caios_federation.reconcile.acting import Acting
-from caios_federation.reconcile.binding import reconcile_binding
 from caios_federation.reconcile.certificates import keep_certificate, watch_ca
-from caios_federation.reconcile.federation import reconcile_federation
-from caios_federation.reconcile.queue import Key, Queue
-from caios_federation.reconcile.service_account import reconcile_service_account
-from caios_federation.reconcile.triggers import WEBHOOK_KEY, affected, everything
+from caios_federation.reconcile.controller import Controller
 from caios_federation.reconcile.webhook import reconcile_webhook, serving_hosts
 from caios_federation.settings import CertificateProvider, Role, Settings
 
@@ -57,7 +52,7 @@ class Runtime:
     decider: Decider
     server: AdmissionServer | None
     """None in the controller role."""
-    queue: Queue | None
+    controller: Controller | None
     """None in the webhook role."""
     stopping: asyncio.Event
     """Set when Kopf has stopped: what runs in the background ends then."""
@@ -72,13 +67,13 @@ class Runtime:
 
     def changed(self, change: Change) -> None:
         """Have looked at what a change bears on, once everything is known."""
-        if self.queue is not None and self.caches.synced.is_set():
-            self.queue.add(*affected(self.caches, change))
+        if self.controller is not None and self.caches.synced.is_set():
+            self.controller.changed(change)
 
     def heal_webhook(self) -> None:
         """Have the webhook configuration looked at, where this process acts."""
-        if self.queue is not None:
-            self.queue.add(WEBHOOK_KEY)
+        if self.controller is not None:
+            self.controller.heal_webhook()
 
     async def answer(self) -> None:
         """Decide about the Pod of the admission request under way."""
@@ -97,7 +92,11 @@ def runtime_of(memo: object) -> Runtime:
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Connect, fill the caches in the background, and act if the role says so."""
-    async with connect() as client, asyncio.TaskGroup() as tasks:
+    async with (
+        connect() as client,
+        coreweave.connect(settings.coreweave) as remote,
+        asyncio.TaskGroup() as tasks,
+    ):
         await _crds_served(client)
         caches = Caches(slim=settings.role is Role.WEBHOOK)
         decider = Decider(
@@ -112,7 +111,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             caches=caches,
             decider=decider,
             server=_admission_server(settings, caches, decider),
-            queue=_queue(settings, caches, client),
+            controller=_controller(settings, caches, client, remote),
             stopping=asyncio.Event(),
         )
         tasks.create_task(_background(runtime))
@@ -124,12 +123,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
 async def _background(runtime: Runtime) -> None:
     """Keep the caches true and, where the role says so, act: until the runtime is stopping."""
-    settings, queue = runtime.settings, runtime.queue
+    settings, controller = runtime.settings, runtime.controller
     async with asyncio.TaskGroup() as tasks:
         audits = runtime.caches.keep_true(runtime.client, settings.caches, runtime.changed)
         jobs = [tasks.create_task(audits)]
-        if queue is not None:
-            jobs.append(tasks.create_task(_act(runtime, queue)))
+        if controller is not None:
+            jobs.append(tasks.create_task(controller.run()))
             watching = watch_ca(
                 settings.certificates.directory,
                 settings.admission.tls_poll_seconds,
@@ -223,30 +222,12 @@ def _admission_server(
     return AdmissionServer(settings.admission, certificate, decider, caches.synced)
 
 
-def _queue(settings: Settings, caches: Caches, client: KubernetesClient) -> Queue | None:
+def _controller(
+    settings: Settings, caches: Caches, client: KubernetesClient, remote: CoreWeave
+) -> Controller | None:
     if settings.role is Role.WEBHOOK:
         return None
-
-    async def reconcile(key: Key) -> None:
-        match key.kind:
-            case BINDING.kind:
-                await reconcile_binding(caches, acting, key.namespace, key.name)
-            case FEDERATION.kind:
-                await reconcile_federation(caches, acting, key.name)
-            case SERVICE_ACCOUNT.kind:
-                await reconcile_service_account(caches, acting, key.namespace, key.name)
-            case WEBHOOK_KEY.kind:
-                await reconcile_webhook(settings, client)
-
-    queue = Queue(reconcile, settings.reconcile)
-    acting = Acting(client, _now, wrote=lambda change: queue.add(*affected(caches, change)))
-    return queue
-
-
-async def _act(runtime: Runtime, queue: Queue) -> None:
-    """Reconcile, once everything is known: what is not in the caches is then known to be absent."""
-    await runtime.caches.synced.wait()
-    await queue.run(lambda: everything(runtime.caches))
+    return Controller(settings, caches, client, remote)
 
 
 async def _keep_certificate(runtime: Runtime) -> None:

@@ -162,6 +162,8 @@ class VerificationSettings(_Group):
 
     period_seconds: float = Field(default=3600, gt=0)
     """How often an identity that got credentials is tried again although nothing changed."""
+    retry_seconds: float = Field(default=60, gt=0)
+    """How often an identity that was refused is tried again."""
     grace_seconds: float = Field(default=120, ge=0)
     """How long after a change at CoreWeave a refusal counts as not yet in force there."""
 

@@ -207,7 +207,9 @@ class Http:
                 return "its host name is not known"
             case aiohttp.ClientConnectorError():
                 return "no connection"
-        return f"the connection broke ({type(error).__name__})"
+            case aiohttp.ClientResponseError():
+                return "what answered does not speak HTTP"
+        return "the connection broke"
 
 
 def session(settings: CoreWeaveSettings) -> aiohttp.ClientSession:
@@ -224,12 +226,25 @@ def session(settings: CoreWeaveSettings) -> aiohttp.ClientSession:
             "User-Agent": words.MANAGER,
         },
         auto_decompress=False,
+        middlewares=(_once,),
     )
 
 
 def malformed(operation: Operation, problem: str) -> errors.Malformed:
     """Return what to raise for an answer of another shape than documented."""
     return errors.Malformed(f"CoreWeave API: {operation.name}: {problem}")
+
+
+async def _once(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Keep aiohttp from sending a GET or DELETE again by itself: one of them mints a key."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise aiohttp.ClientConnectionError(str(error)) from error
 
 
 def _wait(error: Exception) -> bool | float:

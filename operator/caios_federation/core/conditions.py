@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from caios_federation.api.conditions import Condition, ConditionType, Finding, Reason, Status
+from caios_federation.api.objects import Json
 
 _MESSAGE_LIMIT: Final = 1024
 
@@ -55,3 +56,18 @@ def render_condition(condition: Condition) -> dict[str, Any]:
         "observedGeneration": condition.observed_generation,
         "lastTransitionTime": condition.last_transition_time,
     }
+
+
+def recorded_condition(status: Json, kind: ConditionType) -> Mapping[str, Any]:
+    """Return the condition `kind` as a status has it, or an empty mapping."""
+    entries = (entry for entry in status.get("conditions") or () if entry.get("type") == kind)
+    return next(entries, {})
+
+
+def recorded_finding(status: Json, kind: ConditionType) -> Finding | None:
+    """Return what a status says of the condition `kind`; None where it says nothing we know."""
+    entry = recorded_condition(status, kind)
+    try:
+        return Finding(Status(entry["status"]), Reason(entry["reason"]), str(entry["message"]))
+    except (KeyError, ValueError):
+        return None

@@ -5,14 +5,27 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from caios_federation.api.binding import Binding
 from caios_federation.api.objects import Meta
+from caios_federation.api.vocabulary import API_VERSION, BINDING_KIND
 from caios_federation.caches import Change
+from caios_federation.clients.coreweave import CoreWeave
 from caios_federation.clients.errors import ClientError, WriteConflict
 from caios_federation.clients.kubernetes import EVENT, KubernetesClient
-from caios_federation.observe.events import Episodes, Event, render_event
+from caios_federation.observe.events import Episodes, Event, Subject, render_event
 from caios_federation.observe.logging import logger
+from caios_federation.reconcile.looks import Looks
+from caios_federation.reconcile.organizations import Organizations
+from caios_federation.reconcile.retained import Retained
+from caios_federation.settings import Settings
 
 log = logger("controller")
+
+
+def subject_of(binding: Binding) -> Subject:
+    """Return a binding as events are about it."""
+    meta = binding.meta
+    return Subject(API_VERSION, BINDING_KIND, meta.namespace, meta.name, meta.uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,11 @@ class Acting:
     clock: Callable[[], dt.datetime]
     wrote: Callable[[Change], None]
     """Told of each object that our own write changed."""
+    settings: Settings
+    coreweave: CoreWeave
+    organizations: Organizations
+    retained: Retained
+    looks: Looks
     episodes: Episodes = field(default_factory=Episodes)
 
     def now(self) -> str:

@@ -1,63 +1,196 @@
-"""Bindings: gather what is known, let the core judge, write the status when it differs."""
+"""Bindings: gather what is known, let the core judge, act, and write the status when it differs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from caios_federation.api.binding import Binding
-from caios_federation.api.conditions import ConditionType, Reason
-from caios_federation.api.vocabulary import API_VERSION, BINDING_KIND
+from caios_federation.api.conditions import ConditionType, Reason, Status
+from caios_federation.api.federation import Verification
+from caios_federation.api.vocabulary import BINDING_KIND
 from caios_federation.caches import Caches, key_of
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import BINDING
-from caios_federation.core.checks import judge_binding
+from caios_federation.core.checks import judge_accepted, judge_binding
+from caios_federation.core.injection import effective_issuer
 from caios_federation.core.observed import ObservedBinding
-from caios_federation.core.status import binding_status, same_status
-from caios_federation.observe.events import Event, Subject, conflict, service_account_not_found
-from caios_federation.reconcile.acting import Acting
+from caios_federation.core.plan import Placement
+from caios_federation.core.pods import counts_pods, namespaces_left_alone
+from caios_federation.core.status import (
+    binding_status,
+    facts_in_force,
+    leaving_status,
+    policy_of,
+    same_status,
+    sources_of,
+    values_in_force,
+)
+from caios_federation.core.verification import turned
+from caios_federation.observe import events
+from caios_federation.observe.events import Event
+from caios_federation.reconcile.acting import Acting, subject_of
+from caios_federation.reconcile.outcome import Outcome
+from caios_federation.reconcile.pods import Restarts, remediate, survey
+from caios_federation.reconcile.policies import Wanted, keep_policy, let_go
+from caios_federation.reconcile.verification import Identity, verify
 
 
-async def reconcile_binding(caches: Caches, acting: Acting, namespace: str, name: str) -> None:
-    """Bring the status of a binding up to date. Raises ClientError."""
+async def reconcile_binding(
+    caches: Caches, acting: Acting, restarts: Restarts, namespace: str, name: str
+) -> float | None:
+    """Bring a binding and its status up to date; return in how many seconds to look again.
+
+    Raises ClientError: what did not work is in the status by then.
+    """
     key = key_of(namespace, name)
     binding = caches.bindings.objects.get(key)
-    if binding is None or binding.meta.deleting:
+    if binding is None:
         await acting.post(BINDING_KIND, key, frozenset())
-        return
+        return None
+    if binding.meta.deleting:
+        return await _leave(caches, acting, binding)
     seen = _gather(caches, binding)
     if binding.ours and seen.holder is not None and seen.holder is not binding:
-        return  # a user's binding took over; reconcile_service_account removes this one
-    status = binding_status(seen, now=acting.now())
-    await acting.post(BINDING_KIND, key, _events(seen))
-    if same_status(status, binding.status):
-        return
+        return None  # a user's binding took over; reconcile_service_account removes this one
     try:
-        body = await acting.client.apply_status(
-            BINDING, {"metadata": {"namespace": namespace, "name": name}, "status": status}
-        )
+        policy = await _keep_policy(caches, acting, seen)
+        credentials = await _verify(acting, seen, policy)
     except errors.NotFound:
-        return  # deleted meanwhile; the watch is about to say so
-    acting.wrote(caches.bindings.answered(body))
-    acting.tell(BINDING_KIND, binding.meta, status)
+        return None  # deleted meanwhile; the watch is about to say so
+    verified_at = acting.now() if credentials.changed else binding.status.get("lastVerifiedTime")
+    seen = replace(
+        seen,
+        policy=policy.finding,
+        credentials=credentials.finding,
+        verified_at=verified_at if credentials.finding else None,
+    )
+    seen, pods = await _look_at_pods(acting, restarts, seen)
+    outcomes = (policy, credentials, pods)
+    told = _events(seen).union(*(outcome.events for outcome in outcomes))
+    await acting.post(BINDING_KIND, key, told)
+    await _write(caches, acting, binding, binding_status(seen, now=acting.now()))
+    return _again(outcomes)
+
+
+async def _leave(caches: Caches, acting: Acting, binding: Binding) -> float | None:
+    federation = caches.federations.objects.get(binding.spec.federation_name)
+    issuer = effective_issuer(federation, caches.issuer) if federation else None
+    outcome = await let_go(caches, acting, binding, federation, issuer)
+    await acting.post(BINDING_KIND, binding.meta.key, outcome.events)
+    if outcome.finding is not None:
+        status = leaving_status(binding, outcome.finding, now=acting.now())
+        await _write(caches, acting, binding, status)
+    return _again((outcome,))
 
 
 def _gather(caches: Caches, binding: Binding) -> ObservedBinding:
     namespace, account_name = binding.meta.namespace, binding.spec.service_account_name
     account = caches.accounts.objects.get(key_of(namespace, account_name))
+    labels = caches.namespaces.objects.get(namespace)
     return ObservedBinding(
         binding=binding,
         holder=caches.bindings.holder(namespace, account_name),
         annotations=None if account is None else account.annotations,
         federation=caches.federations.objects.get(binding.spec.federation_name),
         discovered_issuer=caches.issuer,
+        namespace_labels=None if labels is None else labels.labels,
     )
 
 
+async def _keep_policy(caches: Caches, acting: Acting, seen: ObservedBinding) -> Outcome:
+    if seen.federation is None:
+        return Outcome()
+    values = values_in_force(seen)
+    wanted = Wanted(
+        binding=seen.binding,
+        federation=seen.federation,
+        issuer=effective_issuer(seen.federation, seen.discovered_issuer),
+        accepted=judge_accepted(seen),
+        policy=None if values is None else policy_of(seen.binding, values),
+    )
+    return await keep_policy(caches, acting, wanted)
+
+
+async def _verify(acting: Acting, seen: ObservedBinding, policy: Outcome) -> Outcome:
+    values = values_in_force(seen)
+    federation = seen.federation
+    if (
+        values is None
+        or federation is None
+        or federation.spec.verification is not Verification.ENABLED
+    ):
+        return Outcome()
+    identity = Identity(
+        binding=seen.binding,
+        federation=federation,
+        values=values,
+        facts=facts_in_force(seen),
+        account_exists=seen.annotations is not None,
+        policy=policy,
+    )
+    return await verify(acting, identity)
+
+
+async def _look_at_pods(
+    acting: Acting, restarts: Restarts, seen: ObservedBinding
+) -> tuple[ObservedBinding, Outcome]:
+    """Survey the Pods of the binding, and restart those that missed injection if it says so."""
+    settings, sources = acting.settings, sources_of(seen)
+    left_alone = namespaces_left_alone(settings.namespace)
+    in_force = values_in_force(seen) is not None
+    if not (in_force and counts_pods(sources, seen.namespace_labels, left_alone)):
+        return seen, Outcome()
+    place = Placement(**settings.pods.model_dump())
+    found = await survey(acting.client, sources, place, page_size=settings.caches.page_size)
+    status = seen.federation.status if seen.federation else {}
+    serving = turned(status, ConditionType.INJECTION_SERVING, Status.TRUE)
+    remedied = await remediate(acting, restarts, seen.binding, found, serving)
+    seen = replace(seen, pods=remedied.pods)
+    subject, told = subject_of(seen.binding), set[Event]()
+    again = remedied.again_after_seconds
+    if remedied.pods.missed:
+        told.add(events.pods_missed(subject))
+        soon = settings.reconcile.missed_seconds
+        again = soon if again is None else min(soon, again)
+    told.update(events.pods_restarted(subject, sentence) for sentence in remedied.restarted)
+    return seen, Outcome(events=frozenset(told), again_after_seconds=again)
+
+
+async def _write(
+    caches: Caches, acting: Acting, binding: Binding, status: Mapping[str, Any]
+) -> None:
+    if same_status(status, binding.status):
+        return
+    meta = binding.meta
+    # With the uid, so that a successor of the same name does not get its status.
+    metadata = {"namespace": meta.namespace, "name": meta.name, "uid": meta.uid}
+    body = {"metadata": metadata, "status": status}
+    try:
+        answer = await acting.client.apply_status(BINDING, body)
+    except errors.NotFound:
+        return  # deleted meanwhile; the watch is about to say so
+    acting.wrote(caches.bindings.answered(answer))
+    acting.tell(BINDING_KIND, meta, status)
+
+
+def _again(outcomes: tuple[Outcome, ...]) -> float | None:
+    """Raise what went wrong first, else return when the earliest step wants to be taken again."""
+    for outcome in outcomes:
+        if outcome.error is not None:
+            raise outcome.error
+    waits = [o.again_after_seconds for o in outcomes if o.again_after_seconds is not None]
+    return min(waits, default=None)
+
+
 def _events(seen: ObservedBinding) -> frozenset[Event]:
-    meta = seen.binding.meta
-    subject = Subject(API_VERSION, BINDING_KIND, meta.namespace, meta.name, meta.uid)
-    findings = judge_binding(seen)
+    subject, findings = subject_of(seen.binding), judge_binding(seen)
     accepted = findings[ConditionType.ACCEPTED]
     account = findings[ConditionType.SERVICE_ACCOUNT_FOUND]
-    events = set()
+    told = set()
     if accepted.reason is Reason.CONFLICT:
-        events.add(conflict(subject, accepted.message))
+        told.add(events.conflict(subject, accepted.message))
+    if accepted.reason is Reason.GRANT_NOT_ALLOWED:
+        told.add(events.grant_not_allowed(subject, accepted.message))
     if account.reason is Reason.NOT_FOUND:
-        events.add(service_account_not_found(subject, account.message))
-    return frozenset(events)
+        told.add(events.service_account_not_found(subject, account.message))
+    return frozenset(told)

@@ -1,19 +1,114 @@
-"""Federations: their issuer, and how many bindings they have."""
+"""Federations: their issuer, their API token, their trust, and how many bindings they have."""
 
-from caios_federation.api.vocabulary import FEDERATION_KIND
+from caios_federation.api.conditions import Finding, Reason, Status
+from caios_federation.api.federation import Federation, PolicyManagement, TrustManagement
+from caios_federation.api.vocabulary import API_VERSION, FEDERATION_KIND
 from caios_federation.caches import Caches
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import FEDERATION
+from caios_federation.core.injection import effective_issuer
 from caios_federation.core.observed import ObservedFederation
+from caios_federation.core.principal import Issuer
 from caios_federation.core.status import federation_status, is_ready, same_status
+from caios_federation.observe import events
+from caios_federation.observe.events import Event, Subject
 from caios_federation.reconcile.acting import Acting
+from caios_federation.reconcile.looks import Look
+from caios_federation.reconcile.organizations import Remote, TokenMissing
+from caios_federation.reconcile.orphans import sweep
+from caios_federation.reconcile.probe import probe_webhook
+from caios_federation.reconcile.trust import check_token, keep_trust, secret_missing
+
+_ISSUER_FIRST = Finding(
+    Status.UNKNOWN, Reason.PENDING, "Not looked at before the cluster's issuer is known."
+)
 
 
-async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> None:
-    """Bring the status of a federation up to date. Raises ClientError."""
+async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> float | None:
+    """Bring the status of a federation up to date; return in how many seconds to look again.
+
+    Raises ClientError.
+    """
     federation = caches.federations.objects.get(name)
     if federation is None or federation.meta.deleting:
-        return
+        await acting.post(FEDERATION_KIND, name, frozenset())
+        return None
+    issuer = effective_issuer(federation, caches.issuer)
+    remote = acting.organizations.of(federation, issuer) if issuer else None
+    look = await _look(acting, federation, issuer, remote)
+    told, problem = look.events, None
+    try:
+        told |= await _sweep(caches, acting, federation, issuer, remote)
+    except errors.ClientError as error:
+        problem = error
+    await acting.post(FEDERATION_KIND, name, told)
+    await _write(caches, acting, federation, look)
+    if problem is not None:
+        raise problem
+    return acting.looks.wait_seconds(look)
+
+
+async def _look(
+    acting: Acting, federation: Federation, issuer: Issuer | None, remote: Remote | None
+) -> Look:
+    """Return the last look at what surrounds the federation, or take another. Raises ClientError.
+
+    Whoever changes the federation wants to see it looked at again.
+    """
+    name, of = federation.meta.name, seen_of(federation, issuer)
+    if (recent := acting.looks.recent(name, of)) is not None:
+        return recent
+    token: Finding | None = None
+    trust: Finding | None = None
+    told = frozenset[Event]()
+    observed = federation.spec.trust_management is not TrustManagement.UNMANAGED
+    if issuer is None or remote is None:
+        token = _ISSUER_FIRST if federation.spec.api_token_secret_name else None
+        trust = _ISSUER_FIRST if observed else None
+    else:
+        token = await _check_token(acting, federation, remote)
+        if observed:
+            outcome = await keep_trust(remote.api, federation, issuer)
+            trust = outcome.finding
+            if outcome.changed:
+                subject = _subject_of(federation)
+                told = frozenset({events.trust_registered(subject, trust.message)})
+    injection = await probe_webhook(acting.client, acting.settings)
+    look = Look(injection, token, trust, told)
+    acting.looks.took(name, of, look)
+    return look
+
+
+def seen_of(federation: Federation, issuer: Issuer | None) -> object:
+    """Return what a look is a look at: of another one nothing was seen yet."""
+    return federation.meta.uid, federation.spec, issuer
+
+
+async def _check_token(acting: Acting, federation: Federation, remote: Remote) -> Finding:
+    """Tell whether CoreWeave knows the token in the Secret as it is now."""
+    remote.token.forget()
+    try:
+        return await check_token(remote.api)
+    except TokenMissing as error:
+        name = str(federation.spec.api_token_secret_name)
+        return secret_missing(acting.settings.namespace, name, str(error))
+
+
+async def _sweep(
+    caches: Caches,
+    acting: Acting,
+    federation: Federation,
+    issuer: Issuer | None,
+    remote: Remote | None,
+) -> frozenset[Event]:
+    managed = federation.spec.policy_management is PolicyManagement.MANAGED
+    if remote is None or issuer is None or not managed:
+        return frozenset()
+    return await sweep(caches, acting, remote, issuer, _subject_of(federation))
+
+
+async def _write(caches: Caches, acting: Acting, federation: Federation, look: Look) -> None:
+    name = federation.meta.name
     bindings = [b for b in caches.bindings.objects.values() if b.spec.federation_name == name]
     seen = ObservedFederation(
         federation=federation,
@@ -21,6 +116,9 @@ async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> Non
         discovery_problem=caches.issuer_problem,
         bindings_total=len(bindings),
         bindings_ready=sum(is_ready(binding.status) for binding in bindings),
+        api_token=look.api_token,
+        trust=look.trust,
+        injection=look.injection,
     )
     status = federation_status(seen, now=acting.now())
     if same_status(status, federation.status):
@@ -33,3 +131,8 @@ async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> Non
         return  # deleted meanwhile; the watch is about to say so
     acting.wrote(caches.federations.answered(body))
     acting.tell(FEDERATION_KIND, federation.meta, status)
+
+
+def _subject_of(federation: Federation) -> Subject:
+    meta = federation.meta
+    return Subject(API_VERSION, FEDERATION_KIND, "", meta.name, meta.uid)

@@ -9,7 +9,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from caios_federation.clients.errors import ClientError
+from caios_federation.clients.errors import ClientError, Retryable
 from caios_federation.observe.logging import logger
 from caios_federation.settings import ReconcileSettings
 
@@ -26,11 +26,11 @@ class Key:
 
 
 class Queue:
-    """Keys to reconcile, each by `reconcile`."""
+    """Keys to reconcile, each by `reconcile`, which may say in how many seconds to look again."""
 
     def __init__(
         self,
-        reconcile: Callable[[Key], Awaitable[None]],
+        reconcile: Callable[[Key], Awaitable[float | None]],
         settings: ReconcileSettings,
         *,
         jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311  # no secret
@@ -80,13 +80,16 @@ class Queue:
             self._queued.discard(key)
             self._active.add(key)
             try:
-                await self._reconcile(key)
+                again = await self._reconcile(key)
             except ClientError as error:
-                self._retry(key, str(error))
+                wanted = error.retry_after_seconds if isinstance(error, Retryable) else None
+                self._retry(key, str(error), least=wanted or 0)
             except Exception as error:  # noqa: BLE001  # the edge of a queue item
                 self._retry(key, f"{type(error).__name__}: {error}"[:256], exc_info=True)
             else:
                 self._failures.pop(key, None)
+                if again is not None:
+                    self._later(key, again * self._jitter())
             finally:
                 self._active.discard(key)
                 if key in self._again:
@@ -96,9 +99,9 @@ class Queue:
             # else in this process, admission too, from running.
             await asyncio.sleep(0)
 
-    def _retry(self, key: Key, problem: str, *, exc_info: bool = False) -> None:
+    def _retry(self, key: Key, problem: str, *, least: float = 0, exc_info: bool = False) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = self.backoff_seconds(failures) * self._jitter()
+        delay = max(self.backoff_seconds(failures), least) * self._jitter()
         log.warning(
             "reconcile failed",
             kind=key.kind,
@@ -109,4 +112,7 @@ class Queue:
             err=problem,
             exc_info=exc_info,
         )
+        self._later(key, delay)
+
+    def _later(self, key: Key, delay: float) -> None:
         self._timers[key] = asyncio.get_running_loop().call_later(delay, self.add, key)

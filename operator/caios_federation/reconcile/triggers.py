@@ -1,14 +1,22 @@
 """Which keys are to be looked at when something changed: the edges between kinds, in one place."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding
-from caios_federation.api.federation import Federation, FederationSpec
+from caios_federation.api.conditions import ConditionType
+from caios_federation.api.federation import Federation
 from caios_federation.caches import PLAIN, Caches, Change
-from caios_federation.clients.kubernetes import BINDING, FEDERATION, SERVICE_ACCOUNT
+from caios_federation.clients.kubernetes import BINDING, FEDERATION, NAMESPACE, SERVICE_ACCOUNT
 from caios_federation.reconcile.queue import Key
 
+_BEARING: Final = (
+    ConditionType.API_TOKEN_VALID,
+    ConditionType.TRUST_REGISTERED,
+    ConditionType.INJECTION_SERVING,
+)
+"""When one of them turns, what failed for a binding may work at last."""
 WEBHOOK_KEY = Key("MutatingWebhookConfiguration", "", words.WEBHOOK_CONFIGURATION)
 
 
@@ -25,8 +33,12 @@ def everything(caches: Caches) -> Iterator[Key]:
             yield account_key(namespace, name)
 
 
-def affected(caches: Caches, change: Change) -> Iterable[Key]:
-    """Return the keys that `change` has a bearing on."""
+def affected(caches: Caches, change: Change, *, own: bool = False) -> Iterable[Key]:
+    """Return the keys that `change` has a bearing on.
+
+    An `own` write changes what was just reconciled: that need not be looked at again, unless
+    somebody else's change came with the answer.
+    """
     before, now = change.before, change.now
     if before == now:
         return ()
@@ -35,9 +47,12 @@ def affected(caches: Caches, change: Change) -> Iterable[Key]:
             caches, change.key, plain=all(version in (None, PLAIN) for version in (before, now))
         )
     if change.kind is BINDING:
-        return set(_of_binding(caches, before, now))
+        keys = set(_of_binding(caches, before, now))
+        return keys - {binding_key(now)} if own and now and _same_wish(before, now) else keys
     if change.kind is FEDERATION:
-        return _of_federation(caches, change.key, judged=_spec(before) != _spec(now))
+        return _of_federation(caches, change.key, judged=_judged(before) != _judged(now))
+    if change.kind is NAMESPACE:
+        return _of_namespace(caches, change.key)
     return everything(caches)
 
 
@@ -54,6 +69,13 @@ def _of_federation(caches: Caches, name: str, *, judged: bool) -> Iterator[Key]:
     yield federation_key(name)
     for binding in caches.bindings.objects.values() if judged else ():
         if binding.spec.federation_name == name:
+            yield binding_key(binding)
+
+
+def _of_namespace(caches: Caches, name: str) -> Iterator[Key]:
+    """Yield the bindings in the namespace `name`: grant rules select by its labels."""
+    for binding in caches.bindings.objects.values():
+        if binding.meta.namespace == name and binding.spec.grants:
             yield binding_key(binding)
 
 
@@ -77,12 +99,25 @@ def _of_binding(caches: Caches, before: Binding | None, now: Binding | None) -> 
             yield from map(binding_key, caches.bindings.naming(namespace, account))
 
 
+def _same_wish(before: Binding | None, now: Binding) -> bool:
+    """Tell whether at most status and finalizers differ."""
+    return before is not None and (
+        (before.meta.uid, before.meta.generation, before.meta.deleting, before.ours)
+        == (now.meta.uid, now.meta.generation, now.meta.deleting, now.ours)
+    )
+
+
 def _claim(binding: Binding) -> object:
     return binding.spec.service_account_name, binding.rank
 
 
-def _spec(federation: Federation | None) -> FederationSpec | None:
-    return None if federation is None else federation.spec
+def _judged(federation: Federation | None) -> object:
+    """Return the part of a federation that its bindings are judged by."""
+    if federation is None:
+        return None
+    conditions = federation.status.get("conditions") or ()
+    turns = {entry.get("type"): entry.get("status") for entry in conditions}
+    return federation.spec, {kind: turns.get(kind) for kind in _BEARING}
 
 
 def binding_key(binding: Binding) -> Key:

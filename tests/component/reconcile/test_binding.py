@@ -4,7 +4,6 @@ import pytest
 
 import builders
 from caios_federation.clients import errors
-from caios_federation.reconcile.binding import reconcile_binding
 from component.reconcile.world import World, ours, world
 
 STATUS = (
@@ -16,7 +15,7 @@ BINDING = builders.binding()
 
 
 async def reconcile(here: World, name: str = "reader") -> None:
-    await reconcile_binding(here.caches, here.acting, "team-a", name)
+    await here.reconcile(name)
 
 
 def reasons(here: World, name: str = "reader") -> dict[str, str]:
@@ -32,6 +31,7 @@ async def test_a_status_is_written_once() -> None:
         assert reasons(here) == {
             "Accepted": "Accepted",
             "ServiceAccountFound": "Found",
+            "PodsFederated": "NoPods",
             "Ready": "Ready",
         }
 
@@ -45,11 +45,12 @@ async def test_a_write_is_told_and_known_at_once() -> None:
         assert [line["event"] for line in here.lines] == ["status changed"]
 
 
-async def test_only_the_status_is_written_by_name() -> None:
+async def test_only_the_status_is_written_and_never_that_of_a_successor() -> None:
     async with world(ACCOUNT, BINDING) as here:
         await reconcile(here)
-        body = here.server.seen[0].json
-        assert body["metadata"] == {"namespace": "team-a", "name": "reader"}
+        (body,) = (request.json for request in here.server.seen if request.method == "PATCH")
+        uid = BINDING["metadata"]["uid"]
+        assert body["metadata"] == {"namespace": "team-a", "name": "reader", "uid": uid}
         assert set(body) == {"apiVersion", "kind", "metadata", "status"}
 
 

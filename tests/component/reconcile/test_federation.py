@@ -45,6 +45,7 @@ async def test_an_issuer_that_cannot_be_discovered_is_told() -> None:
     async with world() as here:
         here.caches.issuer = None
         here.caches.issuer_problem = "API server: 403"
+        here.know(builders.federation())
         await reconcile(here)
         status = here.server.seen[0].json["status"]
         assert "issuer" not in status

@@ -125,7 +125,7 @@ async def test_the_webhook_role_reads_alone(
     async with open_runtime(webhook) as runtime:
         await until(runtime.caches.synced.is_set)
         await until(lambda: len(server.seen) > 20)
-        assert runtime.queue is None
+        assert runtime.controller is None
         assert runtime.server is not None
     assert {seen.method for seen in server.seen} == {"GET"}
     assert not settings.certificates.directory.exists()
@@ -285,13 +285,14 @@ async def test_a_change_before_everything_is_known_is_looked_at_later(
     cluster, _ = api
     cluster.failures = {"serviceaccounts": 503}
     async with open_runtime(settings) as runtime:
-        assert runtime.queue is not None
+        assert runtime.controller is not None
+        queue = runtime.controller.queue
         runtime.observe(runtime.caches.bindings, "ADDED", builders.binding())
-        assert runtime.queue._queued == set()
+        assert queue._queued == set()
         cluster.failures = {}
         await until(runtime.caches.synced.is_set)
         runtime.observe(runtime.caches.accounts, "ADDED", builders.service_account(inject="true"))
-        assert {key.name for key in runtime.queue._queued | runtime.queue._active} >= {"reader"}
+        assert {key.name for key in queue._queued | queue._active} >= {"reader"}
 
 
 def test_a_memo_that_is_no_runtime_is_a_mistake() -> None:

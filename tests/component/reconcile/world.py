@@ -11,11 +11,21 @@ import yaml
 from aiohttp import web
 
 import builders
+from caios_federation.api.conditions import Finding, Reason, Status
 from caios_federation.caches import Caches, Change, ObjectCache
+from caios_federation.clients import coreweave
 from caios_federation.reconcile.acting import Acting
+from caios_federation.reconcile.binding import reconcile_binding
+from caios_federation.reconcile.federation import seen_of
+from caios_federation.reconcile.looks import Look, Looks
+from caios_federation.reconcile.organizations import Organizations
+from caios_federation.reconcile.pods import Restarts
+from caios_federation.reconcile.retained import Retained
+from caios_federation.settings import Settings
 from component.clients.api_server import ScriptedApi, Seen, failure, reply, scripted
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+SERVING = Finding(Status.TRUE, Reason.SERVING, "It is.")
 MANAGED = {"app.kubernetes.io/managed-by": "caios-federation"}
 
 
@@ -28,6 +38,8 @@ class Api:
     """The status that requests of a method and the end of their path get instead."""
     stored: dict[str, builders.Json] = field(default_factory=dict)
     """What a GET of a path finds."""
+    pods: list[builders.Json] = field(default_factory=list)
+    """What every LIST of Pods finds."""
     known: dict[tuple[str, str], builders.Json] = field(default_factory=dict)
     """Objects by kind and name, of which a status is applied."""
 
@@ -36,6 +48,8 @@ class Api:
             method, _, end = what.partition(" ")
             if request.method == method and request.path.endswith(end):
                 return failure(status, "refused")
+        if request.method == "GET" and request.path.endswith("/pods"):
+            return reply(items=self.pods)
         if request.method == "GET":
             found = self.stored.get(request.path)
             return reply(**found) if found else failure(404)
@@ -59,6 +73,7 @@ class World:
 
     caches: Caches
     acting: Acting
+    restarts: Restarts
     api: Api
     server: ScriptedApi
     changes: list[Change]
@@ -76,9 +91,16 @@ class World:
             body = {**given, "metadata": {**given["metadata"], **version}}
             self.api.known[body["kind"], body["metadata"]["name"]] = body
             by_kind[body["kind"]].observe(event, body)
+        for federation in self.caches.federations.objects.values():
+            name, of = federation.meta.name, seen_of(federation, self.caches.issuer)
+            self.acting.looks.took(name, of, Look(SERVING))
 
     def forget(self, *bodies: builders.Json) -> None:
         self.know(*bodies, event="DELETED")
+
+    async def reconcile(self, name: str = "reader") -> float | None:
+        """Reconcile a binding in team-a."""
+        return await reconcile_binding(self.caches, self.acting, self.restarts, "team-a", name)
 
     @property
     def writes(self) -> list[str]:
@@ -105,10 +127,21 @@ async def world(*known: builders.Json) -> AsyncIterator[World]:
     api, caches = Api(), Caches()
     caches.issuer = builders.ISSUER
     changes: list[Change] = []
-    async with scripted(api) as server:
+    settings = Settings()
+    async with scripted(api) as server, coreweave.connect(settings.coreweave) as remote:
         with structlog.testing.capture_logs() as lines:
-            acting = Acting(server.client, lambda: NOW, changes.append)
-            here = World(caches, acting, api, server, changes, lines)
+            acting = Acting(
+                client=server.client,
+                clock=lambda: NOW,
+                wrote=changes.append,
+                settings=settings,
+                coreweave=remote,
+                organizations=Organizations(remote, server.client, settings.namespace),
+                retained=Retained(server.client, settings.namespace),
+                looks=Looks(settings.reconcile.probe_seconds),
+            )
+            restarts = Restarts(settings.remediation)
+            here = World(caches, acting, restarts, api, server, changes, lines)
             here.know(builders.federation(), *known)
             yield here
 

@@ -1,0 +1,62 @@
+"""What is said of a policy that CoreWeave does not take, and of one that it does not let go.
+
+The reasons are a closed list; what differs from one attempt to the next is left to the log.
+"""
+
+from typing import Final
+
+from caios_federation.api.conditions import Finding, Reason, Status
+from caios_federation.api.federation import Federation
+from caios_federation.clients import errors
+from caios_federation.reconcile.organizations import TokenMissing
+
+_REASONS: Final[tuple[tuple[type[errors.ClientError], Reason], ...]] = (
+    (errors.RateLimited, Reason.RATE_LIMITED),
+    (errors.Retryable, Reason.API_UNAVAILABLE),
+    (TokenMissing, Reason.PERMISSION_DENIED),
+    (errors.Unauthenticated, Reason.PERMISSION_DENIED),
+    (errors.PermissionDenied, Reason.PERMISSION_DENIED),
+    (errors.Rejected, Reason.REJECTED),
+)
+"""The first that fits decides; what fits none is SyncFailed."""
+
+
+def policy_finding(error: errors.ClientError, federation: Federation) -> Finding:
+    """Return what `error` says about applying a policy."""
+    fitting = (reason for kind, reason in _REASONS if isinstance(error, kind))
+    reason = next(fitting, Reason.SYNC_FAILED)
+    status = Status.UNKNOWN if reason is Reason.API_UNAVAILABLE else Status.FALSE
+    return Finding(status, reason, f"{_problem(error, federation)}; the policy is as it was before")
+
+
+def deletion_finding(error: errors.ClientError, federation: Federation) -> Finding:
+    """Return what `error` says about a binding that cannot be let go."""
+    return Finding(
+        Status.FALSE,
+        Reason.DELETE_FAILED,
+        f"{_problem(error, federation)}; the binding stays until its policy is removed",
+    )
+
+
+def _problem(error: errors.ClientError, federation: Federation) -> str:
+    """Say what is wrong and what to do, in words that the next attempt does not change."""
+    name, api = federation.meta.name, federation.spec.endpoints.api
+    if isinstance(error, errors.RateLimited):
+        return f"CoreWeave's API at {api} wants fewer requests; it is asked again by itself"
+    if isinstance(error, errors.Retryable):
+        return (
+            f"CoreWeave's API at {api} does not answer, or not as documented; "
+            "it is asked again by itself, and the operator's log has each failure"
+        )
+    if isinstance(error, TokenMissing | errors.Unauthenticated):
+        return (
+            f"StorageFederation {name!r} has no API token that CoreWeave knows; "
+            "its condition APITokenValid says what to do"
+        )
+    if isinstance(error, errors.PermissionDenied):
+        return (
+            f"The API token of StorageFederation {name!r} may not manage access policies; give its "
+            "user cwobject:EnsureAccessPolicy, cwobject:ListAccessPolicy and "
+            "cwobject:DeleteAccessPolicy on *, or the role Object Storage Admin"
+        )
+    return f"CoreWeave's API at {api} refused it: {error}"

@@ -1,0 +1,226 @@
+"""The policy of a binding at CoreWeave: applied, repaired, taken back, removed.
+
+The finalizer is there before the policy is and goes after it, so that no policy is left behind by
+a binding that is deleted while we are down.
+"""
+
+from dataclasses import dataclass, replace
+
+from caios_federation.api import vocabulary as words
+from caios_federation.api.binding import Binding, DeletionPolicy
+from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
+from caios_federation.api.federation import Federation, PolicyManagement
+from caios_federation.caches import Caches
+from caios_federation.clients import errors
+from caios_federation.core.conditions import recorded_condition
+from caios_federation.core.naming import policy_name
+from caios_federation.core.policy import Policy, digest, document
+from caios_federation.core.principal import Issuer
+from caios_federation.core.sync import changes, meaning_of
+from caios_federation.observe import events
+from caios_federation.observe.events import Event
+from caios_federation.reconcile.acting import Acting, log, subject_of
+from caios_federation.reconcile.failures import deletion_finding, policy_finding
+from caios_federation.reconcile.finalizer import hold, release
+from caios_federation.reconcile.organizations import TokenMissing
+from caios_federation.reconcile.outcome import Outcome
+from caios_federation.reconcile.snapshot import PolicySnapshot
+
+_TAKEN_BACK = frozenset({Reason.CONFLICT, Reason.GRANT_NOT_ALLOWED})
+"""Why a binding that asks for grants has none. Any other reason says that we cannot tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What one binding wants to have at CoreWeave."""
+
+    binding: Binding
+    federation: Federation
+    issuer: Issuer | None
+    accepted: Finding
+    policy: Policy | None
+    """None: no policy."""
+
+
+async def keep_policy(caches: Caches, acting: Acting, wanted: Wanted) -> Outcome:
+    """Have CoreWeave hold what is wanted. Raises ClientError when the binding is not writable."""
+    binding, accepted = wanted.binding, wanted.accepted
+    if wanted.federation.spec.policy_management is not PolicyManagement.MANAGED:
+        # Whoever switches to Rendered takes over the policies as they are.
+        await release(caches, acting, binding)
+        return Outcome()
+    held = words.POLICY_FINALIZER in binding.meta.finalizers
+    if not (binding.spec.grants or held):
+        return Outcome()
+    waiting = Outcome(_waiting(accepted) if binding.spec.grants else None)
+    refused = accepted.status is Status.FALSE and accepted.reason in _TAKEN_BACK
+    if wanted.issuer is None or not (accepted.status is Status.TRUE or refused):
+        return waiting
+    remote = acting.organizations.of(wanted.federation, wanted.issuer)
+    if remote is None:
+        return _failed(wanted, TokenMissing("spec.apiTokenSecretName is not set"))
+    if wanted.policy is None or refused:
+        name = policy_name(wanted.issuer, binding.meta.namespace, binding.meta.name)
+        taken = await _take_back(caches, acting, wanted, remote.policies, name)
+        return replace(taken, finding=taken.finding or waiting.finding)
+    return await _apply(caches, acting, wanted, wanted.policy, remote.policies)
+
+
+async def _apply(
+    caches: Caches, acting: Acting, wanted: Wanted, policy: Policy, policies: PolicySnapshot
+) -> Outcome:
+    binding, name, body = wanted.binding, policy.name, document(policy)
+    try:
+        current = await policies.current()
+        missing = changes({name: meaning_of(body)}, current, owned=name.__eq__).ensure
+    except errors.ClientError as error:
+        return _failed(wanted, error)
+    await hold(caches, acting, binding)
+    told: set[Event] = set()
+    if missing:
+        try:
+            await policies.ensure(body)
+        except errors.ClientError as error:
+            return _failed(wanted, error)
+        drifted = _said_synced(binding, digest(policy))
+        told.add(_applied(binding, policy, drifted=drifted))
+        log.info(
+            "policy applied",
+            namespace=binding.meta.namespace,
+            name=binding.meta.name,
+            policyName=name,
+            policyDigest=digest(policy),
+            drifted=drifted,
+        )
+    await acting.retained.discard(name)
+    synced = Finding(Status.TRUE, Reason.SYNCED, f"Policy {name!r} says what the grants say.")
+    return Outcome(synced, frozenset(told), changed=bool(missing))
+
+
+async def _take_back(
+    caches: Caches,
+    acting: Acting,
+    wanted: Wanted,
+    policies: PolicySnapshot,
+    name: str,
+) -> Outcome:
+    """Remove the policy of a binding that is to have none, whoever put it there."""
+    binding = wanted.binding
+    told = frozenset[Event]()
+    try:
+        current = await policies.current()
+        if changes({}, current, owned=name.__eq__).delete:
+            await _remove(policies, binding, name)
+            told = frozenset({_removed(binding, name)})
+    except errors.ClientError as error:
+        return _failed(wanted, error)
+    await release(caches, acting, binding)
+    return Outcome(events=told)
+
+
+async def let_go(
+    caches: Caches,
+    acting: Acting,
+    binding: Binding,
+    federation: Federation | None,
+    issuer: Issuer | None,
+) -> Outcome:
+    """Clean up after a binding that is being deleted, then let it go.
+
+    Nothing is looked up that may be gone already: with the federation goes the API token, and
+    then the policy stays, which an event tells. Raises ClientError when the binding cannot be
+    written.
+    """
+    if words.POLICY_FINALIZER not in binding.meta.finalizers:
+        return Outcome()
+    told = frozenset[Event]()
+    managed = federation is not None and (
+        federation.spec.policy_management is PolicyManagement.MANAGED
+    )
+    if federation is not None and managed:
+        try:
+            told = await _clean_up(acting, binding, federation, issuer)
+        except errors.ClientError as error:
+            finding = deletion_finding(error, federation)
+            blocked = events.cleanup_blocked(subject_of(binding), finding.message)
+            return Outcome(finding, frozenset({blocked}), error=error)
+    elif federation is None:
+        told = frozenset({_abandoned(binding)})
+    await release(caches, acting, binding)
+    return Outcome(events=told)
+
+
+async def _clean_up(
+    acting: Acting, binding: Binding, federation: Federation, issuer: Issuer | None
+) -> frozenset[Event]:
+    if issuer is None:
+        raise errors.Unavailable(
+            "the cluster's issuer is not known, so neither is the policy's name"
+        )
+    name = policy_name(issuer, binding.meta.namespace, binding.meta.name)
+    if binding.spec.deletion_policy is DeletionPolicy.RETAIN:
+        await acting.retained.add(name, binding.meta.key)
+        return frozenset()
+    remote = acting.organizations.of(federation, issuer)
+    if remote is None:
+        raise TokenMissing("spec.apiTokenSecretName is not set")
+    await _remove(remote.policies, binding, name)
+    return frozenset({_removed(binding, name)})
+
+
+async def _remove(policies: PolicySnapshot, binding: Binding, name: str) -> None:
+    await policies.delete(name)
+    log.info(
+        "policy removed",
+        namespace=binding.meta.namespace,
+        name=binding.meta.name,
+        policyName=name,
+    )
+
+
+def _failed(wanted: Wanted, error: errors.ClientError) -> Outcome:
+    finding = policy_finding(error, wanted.federation)
+    told: frozenset[Event] = frozenset()
+    if finding.status is Status.FALSE:
+        told = frozenset({events.policy_sync_failed(subject_of(wanted.binding), finding.message)})
+    return Outcome(finding, told, error=error)
+
+
+def _applied(binding: Binding, policy: Policy, *, drifted: bool) -> Event:
+    if not drifted:
+        message = f"Policy {policy.name!r} is applied ({digest(policy)})"
+        return events.policy_applied(subject_of(binding), message)
+    message = (
+        f"Policy {policy.name!r} had been changed or removed at CoreWeave by somebody else; it "
+        "says again what the grants say"
+    )
+    return events.drift_repaired(subject_of(binding), message)
+
+
+def _removed(binding: Binding, name: str) -> Event:
+    return events.policy_removed(subject_of(binding), f"Policy {name!r} is removed")
+
+
+def _abandoned(binding: Binding) -> Event:
+    name = str((binding.status.get("policy") or {}).get("name"))
+    return events.policy_abandoned(
+        subject_of(binding),
+        f"Policy {name!r} is left at CoreWeave, because StorageFederation "
+        f"{binding.spec.federation_name!r} and its API token are gone; remove it in the Console",
+    )
+
+
+def _waiting(accepted: Finding) -> Finding:
+    """Tell that nothing is applied, and why: for a binding that asks for grants."""
+    return Finding(
+        Status.UNKNOWN,
+        Reason.PENDING,
+        f"No policy is kept while the binding is not accepted ({accepted.reason}).",
+    )
+
+
+def _said_synced(binding: Binding, wanted_digest: str) -> bool:
+    """Tell whether this very policy was in force: then somebody else changed it since."""
+    synced = recorded_condition(binding.status, ConditionType.POLICY_SYNCED)
+    recorded = binding.status.get("policy") or {}
+    return synced.get("status") == Status.TRUE and recorded.get("digest") == wanted_digest

@@ -1,0 +1,118 @@
+"""The policies at CoreWeave that are ours: one LIST for all bindings, kept true by our own writes.
+
+Reading the list for each binding would cost n LISTs of n policies. So it is read once, by whoever
+asks first after a resync, and everybody else shares the answer, also the answer that it failed.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from caios_federation.api.objects import Json
+from caios_federation.clients import errors
+from caios_federation.core.sync import UNREADABLE, meaning_of
+
+_FAILURE_SECONDS: Final = 5.0
+"""How long a LIST that failed is everybody's answer."""
+_SETTLE_SECONDS: Final = 30.0
+"""How long our own write is believed more than a LIST: the service may be slow to show it."""
+
+
+class PolicyApi(Protocol):
+    """The part of CoreWeave's API that is needed here."""
+
+    async def policies(self) -> Mapping[str, Json]:
+        """Return all policies of the organization by name. Raises ClientError."""
+
+    async def ensure_policy(self, document: Json) -> None:
+        """Create or replace a policy. Raises ClientError."""
+
+    async def delete_policy(self, name: str) -> None:
+        """Remove a policy; one that is gone is fine. Raises ClientError."""
+
+
+class PolicySnapshot:
+    """What is at CoreWeave under the names that start with `prefix`."""
+
+    def __init__(
+        self, api: PolicyApi, prefix: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.prefix = prefix
+        self.unswept = False
+        """Whether orphans were not looked for since the last LIST."""
+        self._api = api
+        self._clock = clock
+        self._known: dict[str, str] | None = None
+        self._listing: asyncio.Task[Mapping[str, str]] | None = None
+        self._failure: tuple[float, errors.ClientError] | None = None
+        self._written: dict[str, tuple[float, str | None]] = {}
+        """When we wrote which meaning, None for a removal."""
+
+    def owned(self, name: str) -> bool:
+        """Tell whether a policy may be touched: its name has this cluster's prefix."""
+        return name.startswith(self.prefix)
+
+    def expire(self) -> None:
+        """Have whoever asks next list anew."""
+        self._known = None
+        self._failure = None
+
+    async def current(self) -> Mapping[str, str]:
+        """Return the meaning of each policy that is ours, by name. Raises ClientError."""
+        if self._known is not None:
+            return self._known
+        if self._failure is not None and self._clock() - self._failure[0] < _FAILURE_SECONDS:
+            raise self._failure[1].with_traceback(None)
+        if self._listing is None:
+            self._listing = asyncio.create_task(self._list())
+            self._listing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # Shielded: when one who waits is cancelled, the others still get their answer.
+        return await asyncio.shield(self._listing)
+
+    async def ensure(self, document: Json) -> None:
+        """Create or replace one of our policies. Raises ClientError."""
+        name, meaning = document["name"], meaning_of(document)
+        try:
+            await self._api.ensure_policy(document)
+        except errors.Retryable:
+            self._wrote(name, UNREADABLE)  # it may or may not be there now
+            raise
+        self._wrote(name, meaning)
+
+    async def delete(self, name: str) -> None:
+        """Remove one of our policies; one that is gone is fine. Raises ClientError."""
+        try:
+            await self._api.delete_policy(name)
+        except errors.Retryable:
+            self._wrote(name, UNREADABLE)
+            raise
+        self._wrote(name, None)
+
+    async def _list(self) -> Mapping[str, str]:
+        try:
+            listed = await self._api.policies()
+        except errors.ClientError as error:
+            self._failure = (self._clock(), error)
+            raise
+        finally:
+            self._listing = None
+        known = {name: meaning_of(body) for name, body in listed.items() if self.owned(name)}
+        horizon = self._clock() - _SETTLE_SECONDS
+        self._written = {name: told for name, told in self._written.items() if told[0] > horizon}
+        for name, (_, meaning) in self._written.items():
+            _put(known, name, meaning)
+        self._known, self._failure, self.unswept = known, None, True
+        return known
+
+    def _wrote(self, name: str, meaning: str | None) -> None:
+        self._written[name] = (self._clock(), meaning)
+        if self._known is not None:
+            _put(self._known, name, meaning)
+
+
+def _put(known: dict[str, str], name: str, meaning: str | None) -> None:
+    if meaning is None:
+        known.pop(name, None)
+    else:
+        known[name] = meaning
