@@ -41,6 +41,22 @@ _ERRORS: Final[Mapping[int, type[errors.ClientError]]] = {
 }
 
 
+_PROBLEMS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+    # In words of ours: the texts of these exceptions hold URLs and headers.
+    (aiohttp.ClientHttpProxyError, "the proxy refuses to connect"),
+    (
+        aiohttp.ClientConnectorCertificateError,
+        "its certificate is not trusted; set coreweave.ca_bundle to the CA's file",
+    ),
+    (TimeoutError, "no answer within coreweave.timeout_seconds"),
+    (aiohttp.ClientConnectorDNSError, "its host name is not known"),
+    (aiohttp.ClientConnectorError, "no connection"),
+    (aiohttp.ClientResponseError, "what answers does not speak HTTP"),
+    (Exception, "the connection broke"),
+)
+"""What went wrong; the first that fits."""
+
+
 class Repeat(Enum):
     """What becomes of a request that is sent twice."""
 
@@ -191,25 +207,8 @@ class Http:
                     await _read(response, operation.longest_answer if response.ok else _SMALL),
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            problem = self._problem(error)
+            problem = next(text for kind, text in _PROBLEMS if isinstance(error, kind))
             return _Silence(problem, unsent=isinstance(error, aiohttp.ClientConnectorError))
-
-    def _problem(self, error: Exception) -> str:
-        """Say what is wrong, without the texts of others: they hold URLs and headers."""
-        match error:
-            case aiohttp.ClientHttpProxyError():
-                return f"the proxy answered {error.status}"
-            case aiohttp.ClientConnectorCertificateError():
-                return "its certificate is not trusted; set coreweave.ca_bundle to the CA's file"
-            case TimeoutError():
-                return f"no answer within {self._settings.timeout_seconds:g} s"
-            case aiohttp.ClientConnectorDNSError():
-                return "its host name is not known"
-            case aiohttp.ClientConnectorError():
-                return "no connection"
-            case aiohttp.ClientResponseError():
-                return "what answered does not speak HTTP"
-        return "the connection broke"
 
 
 def session(settings: CoreWeaveSettings) -> aiohttp.ClientSession:

@@ -19,6 +19,7 @@ def address(text: str, path: str = "") -> URL:
     """
     try:
         url = URL(text)
+        (url.raw_host or "").encode("idna")  # as whoever looks it up does; not every text passes
     except ValueError:
         url = URL()
     strange = url.user or url.password or url.query_string or url.fragment

@@ -1,0 +1,225 @@
+"""What is asked again and what is not, counted by the emulator, which does as it is told."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+import stamina
+from aiohttp import web
+from pydantic import SecretStr
+
+from caios_federation.clients import errors
+from component.clients.api_server import in_turn
+from component.clients.coreweave import CALLS, Client, client, scripted
+from component.coreweave.world import World, organization, token
+
+CREATE, MINT = "CreateOIDCConfig", "CreateAccessKeyFromContainerCreds"
+ATTEMPTS = 3
+CLASSES = {
+    302: errors.Rejected,
+    400: errors.BadRequest,
+    401: errors.Unauthenticated,
+    403: errors.PermissionDenied,
+    404: errors.NotFound,
+    409: errors.WriteConflict,
+    418: errors.Rejected,
+    429: errors.RateLimited,
+    500: errors.Unavailable,
+    501: errors.Unavailable,
+    502: errors.Unavailable,
+    503: errors.Unavailable,
+    504: errors.Unavailable,
+}
+AGAIN = {CREATE: {429, 503}, MINT: {429, 503, 504}}
+"""Statuses after which a request is sent again."""
+ELSEWHERE = {429, 500, 502, 503, 504}
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with organization(tmp_path_factory.mktemp("emulator")) as world:
+        yield world
+
+
+@pytest.fixture
+def world(emulator: World) -> World:
+    """Give an emulator that forgot what was before."""
+    assert emulator.call("POST", "/testbed/reset").status == 200
+    return emulator
+
+
+def times(operation: str, status: int) -> int:
+    """Return how often an operation is tried that always gets `status`."""
+    if (operation, status) == (MINT, 400):
+        return 2  # a rotation of tokens may be under way
+    return ATTEMPTS if status in AGAIN.get(operation, ELSEWHERE) else 1
+
+
+async def failing(it: Client, operation: str) -> errors.ClientError | None:
+    """Return what an operation raises."""
+    try:
+        await CALLS[operation](it, SecretStr(token()))
+    except errors.ClientError as error:
+        return error
+    return None
+
+
+@contextmanager
+def waits() -> Iterator[list[float]]:
+    """Collect the seconds that are waited between tries, of clients connected before."""
+    found: list[float] = []
+    stamina.instrumentation.set_on_retry_hooks([lambda details: found.append(details.wait_for)])
+    yield found
+    stamina.instrumentation.set_on_retry_hooks([])
+
+
+def asked(world: World, operation: str) -> int:
+    return len(world.requests(operation=operation))
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_each_operation_is_repeated_as_often_as_it_may(world: World, operation: str) -> None:
+    asked_in_all, counts = 0, {}
+    async with client(world.emulator.url, world.emulator.api_token, attempts=ATTEMPTS) as it:
+        for status in CLASSES:
+            world.inject({"operation": operation, "status": status})
+            await failing(it, operation)
+            counts[status] = asked(world, operation) - asked_in_all
+            asked_in_all += counts[status]
+    assert counts == {status: times(operation, status) for status in CLASSES}
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_each_status_has_an_error_of_its_own(world: World, operation: str) -> None:
+    found: dict[int, object] = {}
+    async with client(world.emulator.url, world.emulator.api_token, attempts=1) as it:
+        for status in CLASSES:
+            world.inject({"operation": operation, "status": status})
+            error = await failing(it, operation)
+            found[status] = type(error)
+            assert error is None or str(error).startswith(f"CoreWeave API: {operation}: {status}")
+    expected: dict[int, object] = {**CLASSES}
+    if operation == "DeleteAccessPolicy":
+        expected[404] = type(None)  # gone is done
+    if "OIDCConfig" in operation:
+        expected[501] = errors.NotFound  # the Console has it
+    assert found == expected
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_no_operation_is_tried_more_often_than_the_settings_allow(
+    world: World, operation: str
+) -> None:
+    world.inject({"operation": operation, "status": 503})
+    async with client(world.emulator.url, world.emulator.api_token, attempts=1) as it:
+        assert type(await failing(it, operation)) is errors.Unavailable
+    assert asked(world, operation) == 1
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_a_dropped_connection_is_tried_again_where_that_changes_nothing(
+    world: World, operation: str
+) -> None:
+    world.inject({"operation": operation, "dropConnection": True})
+    async with client(world.emulator.url, world.emulator.api_token, attempts=ATTEMPTS) as it:
+        error = await failing(it, operation)
+    assert type(error) is errors.Unavailable
+    assert str(error) == f"CoreWeave API: {operation}: the connection broke"
+    assert asked(world, operation) == (1 if operation in {CREATE, MINT} else ATTEMPTS)
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_an_answer_that_takes_too_long_is_not_waited_for(
+    world: World, operation: str
+) -> None:
+    world.inject({"operation": operation, "latencySeconds": 60})
+    impatient = {"attempts": 2, "timeout_seconds": 0.05}
+    async with client(world.emulator.url, world.emulator.api_token, **impatient) as it:
+        with waits() as found:
+            error = await failing(it, operation)
+    assert type(error) is errors.Unavailable
+    assert str(error) == f"CoreWeave API: {operation}: no answer within coreweave.timeout_seconds"
+    assert len(found) == (0 if operation in {CREATE, MINT} else 1)
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_a_refused_connection_is_tried_again_by_everybody(operation: str) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as reserved:
+        port = reserved.getsockname()[1]
+    async with client(f"http://127.0.0.1:{port}", attempts=ATTEMPTS) as it:
+        with waits() as found:
+            error = await failing(it, operation)
+    assert type(error) is errors.Unavailable
+    assert str(error) == f"CoreWeave API: {operation}: no connection"
+    assert len(found) == ATTEMPTS - 1
+
+
+async def test_trouble_that_passes_is_not_noticed(world: World) -> None:
+    world.inject(
+        {"status": 503, "count": 1},
+        {"dropConnection": True, "count": 1},
+        {"status": 500, "count": 1},
+    )
+    async with client(world.emulator.url, world.emulator.api_token, attempts=4) as it:
+        assert await it.api.policies() == {}
+    assert asked(world, "ListAccessPolicies") == 4
+
+
+async def test_a_400_in_a_rotation_of_tokens_is_not_noticed(world: World) -> None:
+    world.trust()
+    world.grant("cwobject:CreateAccessKeyOIDC")
+    world.inject({"operation": MINT, "status": 400, "count": 1})
+    async with client(world.emulator.url) as it:
+        assert await failing(it, MINT) is None
+    assert asked(world, MINT) == 2
+
+
+async def test_a_400_is_looked_at_twice_and_not_more_often(world: World) -> None:
+    world.inject(
+        {"operation": MINT, "status": 400, "count": 1},
+        {"operation": MINT, "status": 503, "count": 1},
+        {"operation": MINT, "status": 400},
+    )
+    async with client(world.emulator.url, attempts=10) as it:
+        assert type(await failing(it, MINT)) is errors.BadRequest
+    assert asked(world, MINT) == 3
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_short_retry_after_is_what_is_waited(status: int) -> None:
+    def busy() -> web.Response:
+        return web.json_response({}, status=status, headers={"Retry-After": "0.007"})
+
+    answers = in_turn(busy, busy, lambda: web.json_response({"policies": []}))
+    async with scripted(answers, longest_retry_seconds=0.01) as (it, _):
+        with waits() as found:
+            assert await it.api.policies() == {}
+    assert found == [0.007, 0.007]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_long_retry_after_is_left_to_the_queue(world: World, status: int) -> None:
+    world.inject({"status": status, "retryAfterSeconds": 7})
+    async with client(world.emulator.url, world.emulator.api_token, longest_retry_seconds=5) as it:
+        error = await failing(it, "WhoAmI")
+    assert isinstance(error, errors.RateLimited | errors.Unavailable)
+    assert error.retry_after_seconds == 7
+    assert asked(world, "WhoAmI") == 1
+
+
+async def test_a_retry_after_that_did_not_help_is_passed_on(world: World) -> None:
+    world.inject({"status": 429, "retryAfterSeconds": 0})
+    async with client(world.emulator.url, world.emulator.api_token, attempts=ATTEMPTS) as it:
+        error = await failing(it, "WhoAmI")
+    assert isinstance(error, errors.RateLimited)
+    assert error.retry_after_seconds == 0
+    assert asked(world, "WhoAmI") == ATTEMPTS
+
+
+async def test_without_a_retry_after_the_queue_waits_as_it_likes(world: World) -> None:
+    world.inject({"status": 503})
+    async with client(world.emulator.url, world.emulator.api_token) as it:
+        error = await failing(it, "WhoAmI")
+    assert isinstance(error, errors.Unavailable)
+    assert error.retry_after_seconds is None
