@@ -124,6 +124,8 @@ MODIFIERS = frozenset(
 """Parameters that vary an operation without making it another one."""
 
 COPIES = {"PutObject": "CopyObject", "UploadPart": "UploadPartCopy"}
+TAGGED = {"CreateMultipartUpload", "PutObject"}
+"""Operations that write tags too, where x-amz-tagging gives some."""
 VERSIONED = {
     "s3:GetObject": "s3:GetObjectVersion",
     "s3:DeleteObject": "s3:DeleteObjectVersion",
@@ -136,7 +138,10 @@ VERSIONED = {
 def identify(
     method: str, bucket: str, key: str, query: Mapping[str, str], headers: Mapping[str, str]
 ) -> S3Operation:
-    """Return the operation. Raises S3Error with NotImplemented or InvalidRequest."""
+    """Return the operation. Raises S3Error with NotImplemented or InvalidRequest.
+
+    `headers` are looked up in lower case, and hold what a presigned URL has in its query instead.
+    """
     level = Level.OBJECT if key else Level.BUCKET if bucket else Level.SERVICE
     if {"AWSAccessKeyId", "Signature"} <= query.keys():
         raise S3Error(
@@ -155,6 +160,8 @@ def identify(
     if "versionId" in query and action is not None:
         action = VERSIONED.get(action, action)
     accesses = () if action is None else (Access(action, resource),)
+    if "x-amz-tagging" in headers and name in TAGGED:
+        accesses = (*accesses, Access("s3:PutObjectTagging", resource))
     source = headers.get("x-amz-copy-source")
     if source is not None:
         if name not in COPIES:

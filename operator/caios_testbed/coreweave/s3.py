@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from caios_testbed.coreweave import buckets
 from caios_testbed.coreweave.errors import S3Error
@@ -80,7 +81,8 @@ async def serve(
     if not bucket and wire.key:
         return refused(S3Error("PathStyleRequestNotAllowed", PATH_STYLE))
     try:
-        operation = identify(wire.method, bucket, wire.key, wire.parameters(), wire.headers)
+        headers = CIMultiDict({**wire.headers, **_in_query(wire)})
+        operation = identify(wire.method, bucket, wire.key, wire.parameters(), headers)
     except S3Error as error:
         return refused(error)
     entry.operation = f"S3.{operation.name}"
@@ -196,17 +198,21 @@ def _forwarded(wire: Wire, trailers: Mapping[str, str]) -> dict[str, str]:
     headers = {
         name: value for name, value in wire.headers.items() if name.lower() not in UNFORWARDED
     }
-    # Presigned URLs may carry x-amz-* headers as parameters.
-    headers.update(
-        (name, value)
-        for name, value in wire.query
-        if name.lower().startswith("x-amz-") and name.lower() not in SIGNING
-    )
+    headers.update(_in_query(wire))
     encoding = wire.headers.get("Content-Encoding", "")
     kept = [part.strip() for part in encoding.split(",") if part.strip() not in {"", "aws-chunked"}]
     if kept:
         headers["Content-Encoding"] = ", ".join(kept)
     return {**headers, **trailers}
+
+
+def _in_query(wire: Wire) -> dict[str, str]:
+    """Return the x-amz-* headers that a presigned URL carries as parameters."""
+    return {
+        name: value
+        for name, value in wire.query
+        if name.lower().startswith("x-amz-") and name.lower() not in SIGNING
+    }
 
 
 async def _store(

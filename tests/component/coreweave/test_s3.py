@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 import urllib3
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from mypy_boto3_s3.client import S3Client
 
@@ -135,6 +138,21 @@ def test_presigned_urls_work_until_they_are_tampered_with(
     assert pool.request("PUT", put, body=b"by link").status == 200
     assert s3.get_object(Bucket="data", Key="new")["Body"].read() == b"by link"
     pool.clear()
+
+
+def test_a_presigned_url_is_decided_by_what_it_does(world: World, keys: Keys, s3: S3Client) -> None:
+    s3.put_object(Bucket="data", Key="in/a", Body=b"x")
+    world.grant(MINT, "s3:PutObject", resources=("*",))
+    for parameter, needed in (
+        ("x-amz-copy-source=data%2Fin%2Fa", "s3:GetObject on data/in/a"),
+        ("x-amz-tagging=a%3Db", "s3:PutObjectTagging on data/out"),
+    ):
+        request = AWSRequest("PUT", f"http://data.cwlota.com/out?{parameter}")
+        S3SigV4QueryAuth(Credentials(keys.access_key_id, keys.secret), "s3", ZONE).add_auth(request)
+        assert request.url is not None
+        with urllib3.ProxyManager(world.emulator.url) as pool:
+            answer = pool.request("PUT", request.url)
+        assert (answer.status, needed in answer.data.decode()) == (403, True)
 
 
 def test_a_presigned_url_ends(world: World, keys: Keys) -> None:

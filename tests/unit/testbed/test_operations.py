@@ -64,6 +64,17 @@ def test_a_copy_reads_its_source() -> None:
     ]
 
 
+@pytest.mark.parametrize(("method", "query"), [("PUT", {}), ("POST", {"uploads": ""})])
+def test_an_object_with_tags_needs_the_action_of_tags_too(
+    method: str, query: dict[str, str]
+) -> None:
+    operation = identify(method, "b", "k", query, {"x-amz-tagging": "a=b"})
+    assert [(access.action, access.resource) for access in operation.accesses] == [
+        ("s3:PutObject", "b/k"),
+        ("s3:PutObjectTagging", "b/k"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("method", "query"),
     [("GET", {"acl": ""}), ("PUT", {"lifecycle": ""}), ("OPTIONS", {}), ("GET", {"torrent": ""})],
