@@ -49,9 +49,12 @@ _OBJECT_ACTIONS: Final = (
         {
             "s3:DeleteObjectTagging",
             "s3:DeleteObjectVersion",
+            "s3:DeleteObjectVersionTagging",
             "s3:GetObjectTagging",
             "s3:GetObjectVersion",
+            "s3:GetObjectVersionTagging",
             "s3:PutObjectTagging",
+            "s3:PutObjectVersionTagging",
         }
     )
 )
@@ -199,5 +202,5 @@ def _full_control(grant: Grant) -> tuple[frozenset[str], frozenset[str]]:
     taken out of a pattern.
     """
     if grant.prefixes:
-        return _LOCATE | (_LIST | _LIST_UPLOADS if lists(grant) else frozenset()), _ANY
+        return _LOCATE | (_LISTINGS if lists(grant) else frozenset()), _ANY
     return (_ANY, _ANY) if lists(grant) else (_BUCKET_ACTIONS - _LISTINGS, _OBJECT_ACTIONS)

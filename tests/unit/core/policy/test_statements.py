@@ -109,6 +109,25 @@ def test_full_control_of_prefixes_does_not_reach_the_bucket_itself() -> None:
     }
 
 
+def test_full_control_of_prefixes_lists_all_there_is_once_it_may_list() -> None:
+    listed = statements(grant("FullControl", prefixes=["a/"], listing="WholeBucket"))
+    assert listed["data-buckets"] == (
+        [
+            "s3:GetBucketLocation",
+            "s3:ListBucket",
+            "s3:ListBucketMultipartUploads",
+            "s3:ListBucketVersions",
+        ],
+        ["data"],
+    )
+
+
+def test_full_control_without_listing_reaches_the_tags_of_versions() -> None:
+    actions, resources = statements(grant("FullControl", listing="None"))["data-objects"]
+    assert resources == ["data/*"]
+    assert {f"s3:{verb}ObjectVersionTagging" for verb in ("Get", "Put", "Delete")} <= set(actions)
+
+
 def test_full_control_without_listing_lists_nothing() -> None:
     actions, resources = statements(grant("FullControl", listing="None"))["data-buckets"]
     assert resources == ["data"]
