@@ -59,4 +59,4 @@ def _problem(error: errors.ClientError, federation: Federation) -> str:
             "user cwobject:EnsureAccessPolicy, cwobject:ListAccessPolicy and "
             "cwobject:DeleteAccessPolicy on *, or the role Object Storage Admin"
         )
-    return f"CoreWeave's API at {api} refused it: {error}"
+    return f"The request is refused: {error}"

@@ -9,6 +9,7 @@ from caios_federation.observe import events
 from caios_federation.observe.events import Event, Subject
 from caios_federation.reconcile.acting import Acting, log
 from caios_federation.reconcile.organizations import Remote
+from caios_federation.reconcile.snapshot import PolicySnapshot
 
 
 async def sweep(
@@ -20,25 +21,35 @@ async def sweep(
     and then a prefix too. What was retained on purpose stays.
     """
     policies = remote.policies
-    current = await policies.current()
+    await policies.current()
     if not policies.unswept:
         return frozenset()
+    retained: frozenset[str] | None = None
+    removed: set[Event] = set()
+    while name := _orphan(caches, policies, issuer, retained or frozenset()):
+        if retained is None:
+            retained = await acting.retained.names(fresh=True)
+            continue
+        await policies.delete(name)
+        log.info("orphaned policy removed", federation=federation.name, policyName=name)
+        message = f"Policy {name!r}, of no binding any more, is removed"
+        removed.add(events.policy_removed(federation, message))
+    policies.unswept = False
+    return frozenset(removed)
+
+
+def _orphan(
+    caches: Caches, policies: PolicySnapshot, issuer: Issuer, retained: frozenset[str]
+) -> str | None:
+    """Return a policy of ours that no binding has, as of now: bindings come while others are asked.
+
+    A binding without grants and without our finalizer has none, whatever there is of its name.
+    """
     expected = {
         policy_name(issuer, binding.meta.namespace, binding.meta.name)
         for binding in caches.bindings.objects.values()
         if binding.spec.grants or words.POLICY_FINALIZER in binding.meta.finalizers
     }
-    if current.keys() - expected:
-        expected |= await acting.retained.names(fresh=True)
-    kept = {name: meaning for name, meaning in current.items() if name in expected}
-    removed = set()
-    for name in sorted(changes(kept, current, owned=policies.owned).delete):
-        await policies.delete(name)
-        log.info("orphaned policy removed", federation=federation.name, policyName=name)
-        removed.add(
-            events.policy_removed(
-                federation, f"Policy {name!r}, of no binding any more, is removed"
-            )
-        )
-    policies.unswept = False
-    return frozenset(removed)
+    current = policies.known()
+    kept = {name: current[name] for name in current if name in expected or name in retained}
+    return min(changes(kept, current, owned=policies.owned).delete, default=None)

@@ -29,6 +29,13 @@ from caios_federation.reconcile.snapshot import PolicySnapshot
 _TAKEN_BACK = frozenset({Reason.CONFLICT, Reason.GRANT_NOT_ALLOWED})
 """Why a binding that asks for grants has none. Any other reason says that we cannot tell."""
 
+_NO_ISSUER = Finding(
+    Status.FALSE,
+    Reason.DELETE_FAILED,
+    "The cluster's issuer is not known, and with it the policy's name; the condition "
+    "IssuerDiscovered of the StorageFederation says why",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -133,39 +140,39 @@ async def let_go(
     """
     if words.POLICY_FINALIZER not in binding.meta.finalizers:
         return Outcome()
+    if federation is None:
+        await release(caches, acting, binding)
+        return Outcome(events=frozenset({_abandoned(binding)}))
     told = frozenset[Event]()
-    managed = federation is not None and (
-        federation.spec.policy_management is PolicyManagement.MANAGED
-    )
-    if federation is not None and managed:
-        try:
-            told = await _clean_up(acting, binding, federation, issuer)
-        except errors.ClientError as error:
-            finding = deletion_finding(error, federation)
-            blocked = events.cleanup_blocked(subject_of(binding), finding.message)
-            return Outcome(finding, frozenset({blocked}), error=error)
-    elif federation is None:
-        told = frozenset({_abandoned(binding)})
+    if federation.spec.policy_management is PolicyManagement.MANAGED:
+        if issuer is None:
+            unknown = errors.Unavailable("the cluster's issuer is not known")
+            return _blocked(binding, _NO_ISSUER, unknown)
+        name = policy_name(issuer, binding.meta.namespace, binding.meta.name)
+        if binding.spec.deletion_policy is DeletionPolicy.RETAIN:
+            await acting.retained.add(name, binding.meta.key)
+        else:
+            try:
+                await _clean_up(acting, binding, federation, issuer, name)
+            except errors.ClientError as error:
+                return _blocked(binding, deletion_finding(error, federation), error)
+            told = frozenset({_removed(binding, name)})
     await release(caches, acting, binding)
     return Outcome(events=told)
 
 
 async def _clean_up(
-    acting: Acting, binding: Binding, federation: Federation, issuer: Issuer | None
-) -> frozenset[Event]:
-    if issuer is None:
-        raise errors.Unavailable(
-            "the cluster's issuer is not known, so neither is the policy's name"
-        )
-    name = policy_name(issuer, binding.meta.namespace, binding.meta.name)
-    if binding.spec.deletion_policy is DeletionPolicy.RETAIN:
-        await acting.retained.add(name, binding.meta.key)
-        return frozenset()
+    acting: Acting, binding: Binding, federation: Federation, issuer: Issuer, name: str
+) -> None:
     remote = acting.organizations.of(federation, issuer)
     if remote is None:
         raise TokenMissing("spec.apiTokenSecretName is not set")
     await _remove(remote.policies, binding, name)
-    return frozenset({_removed(binding, name)})
+
+
+def _blocked(binding: Binding, finding: Finding, error: errors.ClientError) -> Outcome:
+    told = frozenset({events.cleanup_blocked(subject_of(binding), finding.message)})
+    return Outcome(finding, told, error=error)
 
 
 async def _remove(policies: PolicySnapshot, binding: Binding, name: str) -> None:

@@ -70,6 +70,10 @@ class PolicySnapshot:
         # Shielded: when one who waits is cancelled, the others still get their answer.
         return await asyncio.shield(self._listing)
 
+    def known(self) -> Mapping[str, str]:
+        """Return what `current` would without listing; nothing while it would have to list."""
+        return self._known or {}
+
     async def ensure(self, document: Json) -> None:
         """Create or replace one of our policies. Raises ClientError."""
         name, meaning = document["name"], meaning_of(document)

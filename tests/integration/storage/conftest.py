@@ -142,8 +142,8 @@ def opened(directory: Path, settings: Mapping[str, str]) -> Iterator[Storage]:
             product.install()
             storage = Storage(World(plane, kubectl, product), Remote(emulator, pool))
             storage.world.apply(secret(emulator.api_token), storage.federation())
-            product.start(settings)
             try:
+                product.start(settings)
                 yield storage
             finally:
                 product.stop()
