@@ -406,6 +406,18 @@ async def test_pods_that_replaced_the_evicted_ones_and_missed_again_are_left_alo
         assert "its new Pods missed injection too" in done.pods.next_step
 
 
+async def test_evictions_stop_as_soon_as_a_successor_missed_injection_too() -> None:
+    async with world() as here:
+        replicas = here.cluster.own(
+            "ReplicaSet", "bare", spec={"replicas": 2}, status={"readyReplicas": 2}
+        )
+        here.cluster.run("a", replicas)
+        await here.look()
+        here.cluster.run("b", replicas, created="2026-11-24T12:00:05Z")
+        await here.look(now=NOW + dt.timedelta(minutes=1))
+        assert here.cluster.evicted == ["a"]
+
+
 async def test_what_is_restarted_is_logged_without_the_pods() -> None:
     async with world() as here:
         here.cluster.run("a", here.cluster.own("StatefulSet", "trainer"))
