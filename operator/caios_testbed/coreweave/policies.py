@@ -17,6 +17,9 @@ from caios_testbed.coreweave.errors import ApiError, Code
 VERSION = "v1alpha1"
 MEMORY = dt.timedelta(hours=1)
 """How long replaced policies are remembered: the longest propagation delay that makes sense."""
+CAPACITY = 10_000
+"""Changes kept in the history; older ones are dropped, so that a long-running emulator stays small.
+"""
 STATEMENT_FIELDS = ("name", "effect", "actions", "resources", "principals")
 
 
@@ -64,6 +67,23 @@ class Policy:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A policy that was written, or removed: `policy` is None then."""
+
+    time: dt.datetime
+    name: str
+    policy: Policy | None
+
+    def document(self) -> dict[str, Any]:
+        """Return the change as JSON; `policy` is the whole policy, as it was stored."""
+        return {
+            "time": self.time.isoformat(),
+            "name": self.name,
+            "policy": None if self.policy is None else self.policy.document(),
+        }
+
+
 class PolicyStore:
     """The policies of the organization, with their recent past.
 
@@ -74,6 +94,12 @@ class PolicyStore:
     def __init__(self) -> None:
         self._current: dict[str, Policy] = {}
         self._changes: deque[tuple[dt.datetime, str, Policy | None]] = deque()
+        self._history: deque[Change] = deque(maxlen=CAPACITY)
+
+    @property
+    def history(self) -> tuple[Change, ...]:
+        """What was written and removed, in the order in which it was."""
+        return tuple(self._history)
 
     @property
     def current(self) -> Mapping[str, Policy]:
@@ -97,6 +123,7 @@ class PolicyStore:
         """Create or replace the whole policy of that name."""
         self._remember(policy.name, now)
         self._current[policy.name] = policy
+        self._history.append(Change(now, policy.name, policy))
 
     def delete(self, name: str, now: dt.datetime) -> None:
         """Remove a policy. Raises ApiError with NOT_FOUND where there is none of that name."""
@@ -104,11 +131,13 @@ class PolicyStore:
             raise ApiError(Code.NOT_FOUND, f"access policy {name} not found")
         self._remember(name, now)
         del self._current[name]
+        self._history.append(Change(now, name, None))
 
     def clear(self) -> None:
         """Forget everything."""
         self._current.clear()
         self._changes.clear()
+        self._history.clear()
 
     def _remember(self, name: str, now: dt.datetime) -> None:
         while self._changes and self._changes[0][0] < now - MEMORY:

@@ -1,4 +1,4 @@
-"""What the emulator offers beyond CoreWeave's API, below `/testbed/`: faults, log, clock, reset.
+"""What the emulator offers beyond CoreWeave's API, below `/testbed/`: faults, logs, clock, reset.
 
 No credentials are asked for: whoever reaches the emulator may play with it.
 """
@@ -61,6 +61,10 @@ async def _delete_requests(state: State, _request: web.Request) -> object:
     return {}
 
 
+async def _get_history(state: State, _request: web.Request) -> object:
+    return {"changes": [change.document() for change in state.policies.history]}
+
+
 async def _get_clock(state: State, _request: web.Request) -> object:
     return {"offsetSeconds": state.clock.offset_seconds}
 
@@ -87,6 +91,7 @@ PLACES: Mapping[tuple[str, str], Place] = {
     ("PATCH", "settings"): _patch_settings,
     ("GET", "requests"): _get_requests,
     ("DELETE", "requests"): _delete_requests,
+    ("GET", "policies/history"): _get_history,
     ("GET", "clock"): _get_clock,
     ("PUT", "clock"): _put_clock,
     ("POST", "reset"): _reset,

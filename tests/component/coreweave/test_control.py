@@ -147,6 +147,21 @@ def test_policies_are_replaced_listed_and_deleted(world: World) -> None:
     assert world.call("GET", path).json == {"policies": []}
 
 
+def test_every_document_that_was_ever_stored_can_be_looked_up(world: World) -> None:
+    world.grant(MINT)
+    world.grant(MINT, "s3:GetObject")
+    world.inject({"operation": "EnsureAccessPolicy", "status": 503, "stage": "before", "count": 1})
+    assert world.call("POST", "/v1/cwobject/access-policy", {"policy": {}}).status == 503
+    assert world.call("DELETE", "/v1/cwobject/access-policy/granted").status == 200
+    changes = world.call("GET", "/testbed/policies/history").json["changes"]
+    stored = [
+        change["policy"] and change["policy"]["statements"][0]["actions"] for change in changes
+    ]
+    assert stored == [[MINT], [MINT, "s3:GetObject"], None]
+    assert {change["name"] for change in changes} == {"granted"}
+    assert sorted(changes, key=lambda change: str(change["time"])) == changes
+
+
 def test_a_policy_without_its_wrapper_is_refused(world: World) -> None:
     answer = world.call("POST", "/v1/cwobject/access-policy", POLICY)
     assert (answer.status, answer.json["code"]) == (400, 3)
