@@ -65,13 +65,14 @@ class Walked:
 
 @pytest.fixture(scope="session")
 def walked() -> Iterator[Walked]:
-    """Yield the stage with the tutorial walked; strike it in the end."""
+    """Yield the stage with tutorial and short way walked; strike it in the end."""
     stage, lines = Stage(CLUSTER), list[str]()
     stage.strike()
     try:
         images = stage.set_up(Progress(print))
         walk = Walk(stage, Terminal(lines.append, {}), *images)
         walk.tutorial()
+        walk.short_way()
         yield Walked(stage, walk, lines)
     finally:
         print("\n".join(lines))

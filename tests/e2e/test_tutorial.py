@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -80,6 +81,49 @@ def test_the_tutorial_ends_with_a_bucket_list_and_a_denial(walked: Walked) -> No
     assert "Received non 200 response 403 from container metadata" in shown
 
 
+def test_the_short_way_reads_one_bucket_and_ends_with_its_binding(walked: Walked) -> None:
+    shown = "\n".join(walked.lines[walked.lines.index("\n=== One binding: read one bucket") :])
+    assert re.search(r"^reader +reader +True +Ready ", shown, re.MULTILINE)
+    assert "aws s3 cp s3://training-data/set.txt -\na data set" in shown
+    for refused in ("PutObject", "DeleteObject", "ListObjectsV2"):
+        assert f"(AccessDenied) when calling the {refused} operation" in shown
+    assert "Received non 200 response 403 from container metadata" in shown
+    assert '{"policies": []}' in shown
+
+
+def test_pods_that_missed_injection_are_restarted_once(walked: Walked, namespace: str) -> None:
+    """The Deployment is there before its ServiceAccount says anything."""
+    spec = pod(namespace, "x", BUSYBOX, "sleep 3600 & wait", restartPolicy="Always")["spec"]
+    labels = {"app": "late"}
+    walked.stage.kubectl.run("create", "serviceaccount", "late", f"-n={namespace}")
+    walked.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "late", "namespace": namespace},
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {**spec, "serviceAccountName": "late"},
+                },
+            },
+        }
+    )
+    kubectl, where = walked.stage.kubectl, f"-n={namespace}"
+    kubectl.run("rollout", "status", "deployment/late", where, "--timeout=60s")
+    healed = bound(namespace, serviceAccountName="late", remediation="Restart")
+    healed["metadata"]["name"] = "late"
+    walked.apply(healed)
+    status = walked.wait_ready(namespace, "late")["status"]
+    assert status["pods"] == {"total": 2, "federated": 2}
+    history = kubectl.run("get", "replicasets", where, "-l=app=late", "-o=name").split()
+    assert len(history) == 2
+    events = kubectl.run("get", "events", where, "--field-selector=reason=PodsRestarted", "-o=name")
+    assert len(events.split()) == 1
+
+
 def test_the_operator_wrote_nothing_but_its_own_objects(walked: Walked) -> None:
     """Every write of the demo's flow, as the API server's log has it."""
     writes = Counter(operator_writes(walked.stage.cluster.audit_log))
@@ -88,7 +132,10 @@ def test_the_operator_wrote_nothing_but_its_own_objects(walked: Walked) -> None:
         ("create", "events"),
         ("create", "federatedstoragebindings"),
         ("delete", "federatedstoragebindings"),
+        ("patch", "federatedstoragebindings"),
         ("patch", "federatedstoragebindings/status"),
+        ("create", "serviceaccounts/token"),
+        ("patch", "deployments"),
         ("patch", "storagefederations/status"),
         ("patch", "mutatingwebhookconfigurations"),
         ("create", "mutatingwebhookconfigurations"),

@@ -179,14 +179,16 @@ def pods_restarted(binding: Subject, message: str) -> Event:
     return Event(binding, EventReason.PODS_RESTARTED, message)
 
 
-def event_name(event: Event) -> str:
-    """Return the event's name: the same whenever the same is said of the same object.
+def event_name(event: Event, stamp: str) -> str:
+    """Return the event's name: that of a warning is the same whenever the same is wrong.
 
-    So the API server refuses what it has already: a controller that starts, or takes over, says
-    nothing twice.
+    So the API server refuses what it has already: a controller that starts, or takes over, warns
+    of nothing twice. What was done has its time (`stamp`, RFC 3339) in its name, since it may be
+    done again.
     """
     subject = event.subject
     said = f"{subject.uid}\n{event.reason}\n{event.message}"
+    said += f"\n{stamp}" if event.reason in NORMAL else ""
     digest = hashlib.sha256(said.encode(errors="backslashreplace")).hexdigest()
     return f"{subject.name[:_NAME_SHOWN].rstrip('-.')}.{digest[:_DIGITS]}"
 
@@ -199,7 +201,7 @@ def render_event(event: Event, now: dt.datetime) -> Json:
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {
-            "name": event_name(event),
+            "name": event_name(event, stamp),
             "namespace": subject.namespace or "default",
         },
         "involvedObject": {
@@ -225,8 +227,7 @@ class Episodes:
     """Which events are current and posted: each once, and again only after it was over.
 
     A warning is current while what it tells of lasts; what was done is current in the look that did
-    it alone. So a second time within the API server's event TTL is shown only if the message
-    differs: by a policy's digest, by the time of a restart.
+    it alone.
     """
 
     def __init__(self) -> None:

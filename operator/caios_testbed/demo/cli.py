@@ -38,6 +38,7 @@ def up(name: str) -> None:
         }
         walk = Walk(stage, Terminal(click.echo, short), cli_image, workload_image)
         walk.tutorial()
+        walk.short_way()
     except (ClusterError, CommandError, DemoError) as error:
         raise click.ClickException(f"{error}\nEnd what is left with: make demo-down") from error
     click.echo(_epilogue(stage, time.monotonic() - began))
@@ -56,13 +57,13 @@ def down(name: str) -> None:
 
 
 def _shown_paths() -> list[Path]:
-    samples = (CHECKOUT / "deploy" / "samples" / "tutorial").glob("*.yaml")
+    samples = (CHECKOUT / "deploy" / "samples").glob("*/*.yaml")
     return [CHECKOUT / "crds", CHECKOUT / "deploy" / "kustomize" / "base", *samples]
 
 
 def _epilogue(stage: Stage, seconds: float) -> str:
     return f"""
-=== Done in {seconds:.0f} s: a Pod listed its buckets with no keys, and was denied without a policy.
+=== Done in {seconds:.0f} s: Pods used their buckets with no keys, and nothing else.
 
 Everything is still running. Look around:
   export KUBECONFIG={stage.cluster.kubeconfig}

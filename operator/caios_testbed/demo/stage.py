@@ -19,6 +19,8 @@ from caios_testbed.coreweave.settings import DEMO_ORGANIZATION, DEMO_TOKEN
 from caios_testbed.product import Kubectl, Product
 
 OPERATOR_PORT = 9443
+PROXY_PORT = 3128
+"""By which the operator, outside the cluster's network, reaches CoreWeave's names."""
 READY_SECONDS = 60
 _EMULATOR = "coreweave"
 
@@ -49,6 +51,15 @@ class Stage:
         """The operator, which the cluster's API server reaches over the link to this machine."""
         host = self.cluster.host_address
         return Product(self._place("operator"), self.kubectl, host, OPERATOR_PORT)
+
+    @property
+    def surroundings(self) -> dict[str, str]:
+        """What the operator is told about this place: how CoreWeave is reached, and trusted."""
+        return {
+            "HTTPS_PROXY": f"http://{self.cluster.cluster_address}:{PROXY_PORT}",
+            "NO_PROXY": f"{self.cluster.host_address},{self.cluster.cluster_address}",
+            "CAIOS_COREWEAVE__CA_BUNDLE": str(self.authority / "ca.crt"),
+        }
 
     @property
     def authority(self) -> Path:
@@ -118,6 +129,7 @@ class Stage:
                 f"--issuer={issuer},{cluster.ca_file}",
                 "--https=0.0.0.0:443",
                 "--http=0.0.0.0:80",
+                f"--proxy=0.0.0.0:{PROXY_PORT}",
                 f"--san={cluster.cluster_address}",
                 f"--ca-directory={self.authority}",
             ],

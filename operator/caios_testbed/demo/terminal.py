@@ -51,6 +51,24 @@ class Terminal:
             raise CommandError(f"{line}: exit code {done.returncode}: {done.stdout.strip()}")
         return done.stdout
 
+    def run_refused(self, command: Sequence[str], says: str) -> None:
+        """Repeat `command` until it fails and what it prints matches `says`; show the last time.
+
+        Raises CommandError when it never does.
+        """
+        last: list[subprocess.CompletedProcess[str]] = []
+
+        def refused() -> bool:
+            last[:] = [_run(command, None)]
+            return last[0].returncode != 0 and re.search(says, last[0].stdout) is not None
+
+        found = eventually(refused, LIMIT_SECONDS)
+        line = self._line(command)
+        self.write(f"$ {line}")
+        self.write(last[0].stdout.strip("\n"))
+        if not found:
+            raise CommandError(f"{line}: is not refused, but prints: {last[0].stdout.strip()}")
+
     def run_until(self, command: Sequence[str], says: str) -> str:
         """Repeat `command` until what it prints matches `says`; show and return the last time.
 

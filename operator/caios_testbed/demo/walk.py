@@ -1,7 +1,8 @@
-"""The vendor's tutorial, step by step, with the operator in place of the vendor's webhook.
+"""The vendor's tutorial with the operator in place of the vendor's webhook; then the short way.
 
-Every manifest is the tutorial's own but for the names of the images. Each step checks what it
-shows, so that the walk ends well only if the bucket list came from the Pod.
+In the short way one binding does all that the tutorial has people do. Every manifest of the
+tutorial is its own but for the names of the images. Each step checks what it shows, so that the
+walk ends well only if the Pods could do what they should, and nothing else.
 """
 
 from __future__ import annotations
@@ -15,11 +16,16 @@ from typing import Any
 import yaml
 
 from caios_testbed.cluster.waiting import eventually
+from caios_testbed.coreweave.settings import DEMO_TOKEN
 from caios_testbed.demo.stage import Stage
 from caios_testbed.demo.terminal import Terminal
-from caios_testbed.product import CHECKOUT, CommandError
+from caios_testbed.product import CHECKOUT, NAMESPACE, CommandError
 
 TUTORIAL = CHECKOUT / "deploy" / "samples" / "tutorial"
+MANAGED = CHECKOUT / "deploy" / "samples" / "managed"
+TEAM = "vision"
+READER = "reader"
+TOKEN_SECRET = "coreweave-api-token"  # noqa: S105  # a Secret's name
 ACCOUNT = "my-object-storage-sa"
 BINDING = "object-storage"
 BUCKETS = ["checkpoints", "training-data"]
@@ -28,6 +34,8 @@ CONFIGURATIONS = "/coreweave.workload_federation.control_plane.v1beta1.WFControl
 API = "https://api.coreweave.com"
 POLICIES = "/v1/cwobject/access-policy"
 WAIT_SECONDS = 60
+EVENTS = "-o=custom-columns=REASON:.reason,OBJECT:.involvedObject.name,MESSAGE:.message"
+POLICY_NAME = "-o=jsonpath={.status.policy.name}"
 
 
 class DemoError(Exception):
@@ -54,11 +62,20 @@ class Walk:
         self.list_buckets()
         self.deny(policy)
 
+    def short_way(self) -> None:
+        """Have one binding do it all, and see that it does no more. Raises DemoError."""
+        self.manage()
+        policy = self.bind()
+        self.use()
+        self.unbind(policy)
+
     def clear(self) -> None:
         """Remove what an earlier walk on this cluster left, so that this one shows the same."""
-        objects = ("delete", "--ignore-not-found", "--wait", "-f", TUTORIAL)
-        if "storagefederations" in self.stage.kubectl.run("get", "crd", "-o=name"):
-            self.stage.kubectl.run(*objects)
+        kubectl = self.stage.kubectl
+        if "storagefederations" in kubectl.run("get", "crd", "-o=name"):
+            gone = ("delete", "--ignore-not-found", "--wait", "--timeout=30s")
+            kubectl.run(*gone, "-f", TUTORIAL, "-f", MANAGED)
+            kubectl.run(*gone, "secret", TOKEN_SECRET, f"--namespace={NAMESPACE}")
 
     def install(self) -> None:
         """Install the operator, and say organization and region once."""
@@ -68,7 +85,7 @@ class Walk:
         self.kubectl("apply", "-k", str(CHECKOUT / "deploy" / "kustomize" / "base"))
         product.install()
         terminal.write("$ caios-federation run --role all &")
-        product.start()
+        product.start(self.stage.surroundings)
         self.kubectl("get", "mutatingwebhookconfigurations")
         terminal.say("What the chart makes of config.orgID and config.region:")
         self.apply("storagefederation.yaml")
@@ -145,14 +162,75 @@ class Walk:
         self.logs("test-webhook", r"response 403 .*permission denied|AccessDenied")
         self.kubectl("delete", "pod", "test-webhook", "--wait=true")
 
+    # -- the short way ------------------------------------------------------------------------
+
+    def manage(self) -> None:
+        """Let the operator manage the organization; it starts with what was done by hand."""
+        terminal = self.terminal
+        terminal.heading("The short way: let the operator do it")
+        terminal.say("Forget what was registered by hand.")
+        listed = json.loads(self.coreweave("POST", f"{CONFIGURATIONS}/ListOIDCConfigs", {}))
+        for found in listed.get("configs", []):
+            self.coreweave("POST", f"{CONFIGURATIONS}/DeleteOIDCConfig", {"uid": found["uid"]})
+        secret = ("create", "secret", "generic", TOKEN_SECRET, f"--namespace={NAMESPACE}")
+        terminal.run(
+            self.stage.kubectl.command(*secret, f"--from-literal=token={DEMO_TOKEN}"),
+            shown=f"kubectl {' '.join(secret)} --from-literal=token=$COREWEAVE_API_TOKEN",
+        )
+        self.apply(MANAGED / "storagefederation.yaml")
+        self.wait_ready("managed", kind="sfed")
+        self.kubectl("get", "sfed")
+
+    def bind(self) -> str:
+        """Apply one binding; return the name of the policy that it made."""
+        self.terminal.heading("One binding: read one bucket")
+        manifest = MANAGED / "reader.yaml"
+        binding = list(yaml.safe_load_all(manifest.read_text()))[-1]
+        self.terminal.write(yaml.safe_dump(binding["spec"], sort_keys=False).rstrip())
+        self.apply(manifest)
+        self.wait_ready(READER, TEAM)
+        self.kubectl("get", "fsb", f"--namespace={TEAM}", "-o=wide")
+        self.kubectl("get", "events", f"--namespace={TEAM}", EVENTS)
+        return self.kubectl("get", "fsb", READER, f"--namespace={TEAM}", POLICY_NAME)
+
+    def use(self) -> None:
+        """Read what may be read, and be refused everything else."""
+        self.terminal.heading("Its Pod reads that bucket, and nothing more")
+        self.apply(MANAGED / "reader-pod.yaml", "amazon/aws-cli", self.cli_image)
+        where = f"--namespace={TEAM}"
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{READER}", where, "--timeout=60s")
+        found = self.kubectl(*self.aws("s3", "cp", "s3://training-data/set.txt", "-"))
+        self.expect("a data set", found)
+        denied = "AccessDenied"
+        self.refused(self.aws("s3", "cp", "/etc/hostname", "s3://training-data/"), denied)
+        self.refused(self.aws("s3", "rm", "s3://training-data/set.txt"), denied)
+        self.refused(self.aws("s3", "ls", "s3://checkpoints"), denied)
+
+    def unbind(self, policy: str) -> None:
+        """Delete the binding: policy and access go with it."""
+        self.terminal.heading("Delete the binding, and the access is gone")
+        self.kubectl("delete", "fsb", READER, f"--namespace={TEAM}")
+        listed = json.loads(self.coreweave("GET", POLICIES))
+        if policy in {found["name"] for found in listed["policies"]}:
+            raise DemoError(f"policy {policy} is still there")
+        self.refused(self.aws("s3", "ls", "s3://training-data"), "permission denied")
+
+    def aws(self, *arguments: str) -> tuple[str, ...]:
+        """Return the arguments of kubectl for an AWS CLI in the short way's Pod."""
+        return ("exec", f"--namespace={TEAM}", READER, "--", "aws", *arguments)
+
+    def refused(self, arguments: tuple[str, ...], says: str) -> None:
+        """Run kubectl and see it fail with `says`."""
+        self.terminal.run_refused(self.stage.kubectl.command(*arguments), says)
+
     # -- the commands -------------------------------------------------------------------------
 
     def kubectl(self, *arguments: str) -> str:
         """Run kubectl, shown as a person would type it."""
         return self.terminal.run(self.stage.kubectl.command(*arguments))
 
-    def apply(self, manifest: str, image: str = "", replacement: str = "") -> None:
-        """Apply one of the tutorial's manifests; `image`, where given, is replaced."""
+    def apply(self, manifest: str | Path, image: str = "", replacement: str = "") -> None:
+        """Apply a manifest, one of the tutorial's by its name; `image`, if given, is replaced."""
         path = TUTORIAL / manifest
         if not image:
             self.kubectl("apply", "-f", str(path))
@@ -165,8 +243,9 @@ class Walk:
 
     def coreweave(self, method: str, path: str, body: dict[str, Any] | None = None) -> str:
         """Send a request to CoreWeave's API, shown without the options of the testbed."""
-        text = json.dumps(body) if body else ""
-        data = f" --json '{text}'" if text else f" -X {method}"
+        text = "" if body is None else json.dumps(body)
+        verb = "" if method == "GET" else f" -X {method}"
+        data = f" --json '{text}'" if text else verb
         shown = f"curl{data} {API}{path}"
         return self.terminal.run(self.stage.coreweave(method, path, text), shown=shown)
 
@@ -176,19 +255,20 @@ class Walk:
 
     # -- waiting ------------------------------------------------------------------------------
 
-    def wait_ready(self, binding: str) -> None:
-        """Wait until a binding is there and Ready."""
+    def wait_ready(self, name: str, namespace: str = "default", kind: str = "fsb") -> None:
+        """Wait until a binding or a federation is there and Ready."""
+        where = f"--namespace={namespace}"
 
         def ready() -> bool:
             path = '-o=jsonpath={.status.conditions[?(@.type=="Ready")].status}'
             try:
-                return self.stage.kubectl.run("get", "fsb", binding, path) == "True"
+                return self.stage.kubectl.run("get", kind, name, where, path) == "True"
             except CommandError:
                 return False
 
         if not eventually(ready, WAIT_SECONDS):
-            described = self.stage.kubectl.run("describe", "fsb", "-A")
-            raise DemoError(f"binding {binding} does not become Ready:\n{described}")
+            described = self.stage.kubectl.run("describe", "sfed,fsb", "-A")
+            raise DemoError(f"{kind} {name} does not become Ready:\n{described}")
 
     def pod(self, name: str) -> dict[str, Any]:
         """Return a Pod."""

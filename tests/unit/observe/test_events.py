@@ -17,11 +17,13 @@ from caios_federation.observe.events import (
     conflict,
     event_name,
     name_taken,
+    policy_removed,
     render_event,
     service_account_not_found,
 )
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
+STAMP = "2026-11-24T12:00:00Z"
 READER = Subject("v1", "ServiceAccount", "team-a", "reader", "uid-1")
 INVALID = annotation_invalid(READER, "annotation is wrong")
 TAKEN = name_taken(READER)
@@ -89,7 +91,7 @@ def test_an_event_is_rendered_as_the_api_takes_it() -> None:
     assert render_event(INVALID, NOW) == {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": event_name(INVALID), "namespace": "team-a"},
+        "metadata": {"name": event_name(INVALID, STAMP), "namespace": "team-a"},
         "involvedObject": {
             "apiVersion": "v1",
             "kind": "ServiceAccount",
@@ -108,8 +110,14 @@ def test_an_event_is_rendered_as_the_api_takes_it() -> None:
     }
 
 
+def test_what_is_done_again_is_told_again() -> None:
+    done = policy_removed(READER, "Policy 'x' is removed")
+    assert event_name(done, STAMP) != event_name(done, "2026-11-24T12:00:01Z")
+    assert event_name(INVALID, STAMP) == event_name(INVALID, "2026-11-24T12:00:01Z")
+
+
 def test_the_same_event_has_the_same_name_at_any_time_and_in_any_process() -> None:
-    assert event_name(INVALID) == "reader.0192adfd0713ed1d"
+    assert event_name(INVALID, STAMP) == "reader.0192adfd0713ed1d"
 
 
 @pytest.mark.parametrize(
@@ -121,13 +129,15 @@ def test_the_same_event_has_the_same_name_at_any_time_and_in_any_process() -> No
     ],
 )
 def test_another_event_has_another_name(other: Event) -> None:
-    assert event_name(other) != event_name(INVALID)
+    assert event_name(other, STAMP) != event_name(INVALID, STAMP)
 
 
 @pytest.mark.parametrize("at", [".", "-", ".-"])
 def test_a_name_that_is_cut_is_a_name_still(at: str) -> None:
     subject = replace(READER, name="n" * 199 + at + "n" * 10)
-    assert re.fullmatch("n{199}[.][0-9a-f]{16}", event_name(replace(INVALID, subject=subject)))
+    assert re.fullmatch(
+        "n{199}[.][0-9a-f]{16}", event_name(replace(INVALID, subject=subject), STAMP)
+    )
 
 
 def test_an_event_about_a_cluster_scoped_object_is_in_the_default_namespace() -> None:
