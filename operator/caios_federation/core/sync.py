@@ -34,24 +34,29 @@ def changes(
 
 
 def meaning_of(document: Json) -> str:
-    """Return a digest that two policies share exactly when they allow the same.
+    """Return a digest that two policies share only when they allow the same.
 
     Statements have no order and their lists are sets; a statement's name means nothing
-    (facts: Organization access policies, "compare as sets").
+    (facts: Organization access policies, "compare as sets"). The same rights split into other
+    statements have another digest: then ours are written once more.
     """
-    statements = document.get("statements")
-    if not isinstance(statements, list):
+    version, statements = document.get("version"), document.get("statements")
+    if not isinstance(version, str) or not isinstance(statements, list):
         return UNREADABLE
     try:
         canonical = sorted(json.dumps(_statement(entry)) for entry in statements)
     except (KeyError, TypeError):
         return UNREADABLE
-    text = json.dumps([document.get("version"), *dict.fromkeys(canonical)])
+    text = json.dumps([version, *dict.fromkeys(canonical)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _statement(entry: Mapping[str, Any]) -> list[Any]:
-    lists = (entry["actions"], entry["resources"], entry["principals"])
-    if not all(isinstance(item, str) for each in lists for item in each):
-        raise TypeError("a statement's lists hold texts")
-    return [str(entry["effect"]), *(sorted(set(each)) for each in lists)]
+    effect, *lists = (entry[key] for key in ("effect", "actions", "resources", "principals"))
+    if not isinstance(effect, str) or not all(map(_is_list_of_texts, lists)):
+        raise TypeError("a statement has an effect and three lists of texts")
+    return [effect, *(sorted(set(each)) for each in lists)]
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -30,6 +30,8 @@ async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> flo
     Raises ClientError.
     """
     federation = caches.federations.objects.get(name)
+    if federation is None:
+        acting.organizations.forget(name)
     if federation is None or federation.meta.deleting:
         await acting.post(FEDERATION_KIND, name, frozenset())
         return None
@@ -88,10 +90,13 @@ async def _check_token(acting: Acting, federation: Federation, remote: Remote) -
     """Tell whether CoreWeave knows the token in the Secret as it is now."""
     remote.token.forget()
     try:
-        return await check_token(remote.api)
+        finding = await check_token(remote.api)
     except TokenMissing as error:
         name = str(federation.spec.api_token_secret_name)
         return secret_missing(acting.settings.namespace, name, str(error))
+    if finding.status is Status.TRUE:
+        remote.policies.retry()  # for the bindings that are looked at now, since it turned
+    return finding
 
 
 async def _sweep(

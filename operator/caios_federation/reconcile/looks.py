@@ -7,9 +7,13 @@ asked on a period of its own.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from caios_federation.api.conditions import Finding, Status
 from caios_federation.observe.events import Event
+
+_OLD: Final = 0.75
+"""Share of its period after which a look is too old: less than the queue's jitter makes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Looks:
     def recent(self, name: str, of: object) -> Look | None:
         """Return the last look at the federation `name` as it is now, unless it is too old."""
         taken, seen, look = self._looks.get(name, (0.0, None, None))
-        if look is None or seen != of or self._clock() - taken >= self.wait_seconds(look) * 0.9:
+        if look is None or seen != of or self._clock() - taken >= self.wait_seconds(look) * _OLD:
             return None
         return look
 

@@ -4,7 +4,6 @@ Kept from one reconciliation to the next, and made anew when the federation says
 """
 
 import base64
-import binascii
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,7 +68,7 @@ class ApiToken:
             raise TokenMissing(f"{where} has no key {words.API_TOKEN_KEY!r}")
         try:
             token = base64.b64decode(encoded).decode("ascii").strip()
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, or no ASCII
             token = ""
         if not token or not token.isprintable():
             # `from None`, and nothing of it in the text: it is a secret, however it looks.
@@ -115,6 +114,10 @@ class Organizations:
             known = reached_by, Remote(token, api, PolicySnapshot(api, policy_prefix(issuer)))
             self._remotes[name] = known
         return known[1]
+
+    def forget(self, name: str) -> None:
+        """Let go of what belongs to the federation `name`, which is gone: a token, too."""
+        self._remotes.pop(name, None)
 
     def expire(self) -> None:
         """Have every federation's policies listed anew by whoever asks next: once a resync."""

@@ -24,12 +24,10 @@ async def sweep(
     await policies.current()
     if not policies.unswept:
         return frozenset()
-    retained: frozenset[str] | None = None
     removed: set[Event] = set()
-    while name := _orphan(caches, policies, issuer, retained or frozenset()):
-        if retained is None:
-            retained = await acting.retained.names(fresh=True)
-            continue
+    if _orphan(caches, policies, issuer, frozenset()) is not None:
+        await acting.retained.read()
+    while name := _orphan(caches, policies, issuer, acting.retained.known()):
         await policies.delete(name)
         log.info("orphaned policy removed", federation=federation.name, policyName=name)
         message = f"Policy {name!r}, of no binding any more, is removed"
@@ -41,8 +39,9 @@ async def sweep(
 def _orphan(
     caches: Caches, policies: PolicySnapshot, issuer: Issuer, retained: frozenset[str]
 ) -> str | None:
-    """Return a policy of ours that no binding has, as of now: bindings come while others are asked.
+    """Return a policy of ours that no binding has, as of now.
 
+    Bindings come while others are asked, and go, leaving a name on the record of what is retained.
     A binding without grants and without our finalizer has none, whatever there is of its name.
     """
     expected = {
@@ -51,5 +50,6 @@ def _orphan(
         if binding.spec.grants or words.POLICY_FINALIZER in binding.meta.finalizers
     }
     current = policies.known()
-    kept = {name: current[name] for name in current if name in expected or name in retained}
+    expected |= retained
+    kept = {name: current[name] for name in current if name in expected}
     return min(changes(kept, current, owned=policies.owned).delete, default=None)

@@ -83,6 +83,8 @@ async def _apply(
     except errors.ClientError as error:
         return _failed(wanted, error)
     await hold(caches, acting, binding)
+    # Before the policy is written: what fails after that would leave untold that it is.
+    await acting.retained.discard(name)
     told: set[Event] = set()
     if missing:
         try:
@@ -99,7 +101,6 @@ async def _apply(
             policyDigest=digest(policy),
             drifted=drifted,
         )
-    await acting.retained.discard(name)
     synced = Finding(Status.TRUE, Reason.SYNCED, f"Policy {name!r} says what the grants say.")
     return Outcome(synced, frozenset(told), changed=bool(missing))
 

@@ -89,7 +89,9 @@ class Queue:
             else:
                 self._failures.pop(key, None)
                 if again is not None:
-                    self._later(key, again * self._jitter())
+                    # At least the first backoff, lest a key that wants no wait keeps a worker busy.
+                    least = self._settings.first_backoff_seconds
+                    self._later(key, max(again, least) * self._jitter())
             finally:
                 self._active.discard(key)
                 if key in self._again:

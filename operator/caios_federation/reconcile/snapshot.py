@@ -6,7 +6,8 @@ asks first after a resync, and everybody else shares the answer, also the answer
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
 from caios_federation.api.objects import Json
@@ -48,6 +49,8 @@ class PolicySnapshot:
         self._failure: tuple[float, errors.ClientError] | None = None
         self._written: dict[str, tuple[float, str | None]] = {}
         """When we wrote which meaning, None for a removal."""
+        self._turns = weakref.WeakValueDictionary[str, asyncio.Lock]()
+        """Writes of one policy take turns: requests under way may overtake each other."""
 
     def owned(self, name: str) -> bool:
         """Tell whether a policy may be touched: its name has this cluster's prefix."""
@@ -56,6 +59,10 @@ class PolicySnapshot:
     def expire(self) -> None:
         """Have whoever asks next list anew."""
         self._known = None
+        self._failure = None
+
+    def retry(self) -> None:
+        """Have a LIST that failed tried again by whoever asks next."""
         self._failure = None
 
     async def current(self) -> Mapping[str, str]:
@@ -76,24 +83,34 @@ class PolicySnapshot:
 
     async def ensure(self, document: Json) -> None:
         """Create or replace one of our policies. Raises ClientError."""
-        name, meaning = document["name"], meaning_of(document)
-        try:
-            await self._api.ensure_policy(document)
-        except errors.Retryable:
-            self._wrote(name, UNREADABLE)  # it may or may not be there now
-            raise
-        self._wrote(name, meaning)
+        name = document["name"]
+        await self._write(name, meaning_of(document), lambda: self._api.ensure_policy(document))
 
     async def delete(self, name: str) -> None:
         """Remove one of our policies; one that is gone is fine. Raises ClientError."""
-        try:
-            await self._api.delete_policy(name)
-        except errors.Retryable:
-            self._wrote(name, UNREADABLE)
-            raise
-        self._wrote(name, None)
+        await self._write(name, None, lambda: self._api.delete_policy(name))
+
+    async def _write(
+        self, name: str, meaning: str | None, request: Callable[[], Awaitable[None]]
+    ) -> None:
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            known, last = self._known, self._written.get(name)
+            before = None if known is None else known.get(name)
+            self._wrote(name, UNREADABLE)  # until there is an answer, it may or may not be there
+            try:
+                await request()
+            except errors.Terminal:
+                # Refused, so it is as it was; but a LIST that was taken meanwhile knows better.
+                self._written.pop(name, None)
+                if last is not None:
+                    self._written[name] = last
+                if known is not None and self._known is known:
+                    _put(known, name, before)
+                raise
+            self._wrote(name, meaning)
 
     async def _list(self) -> Mapping[str, str]:
+        began = self._clock()
         try:
             listed = await self._api.policies()
         except errors.ClientError as error:
@@ -102,7 +119,7 @@ class PolicySnapshot:
         finally:
             self._listing = None
         known = {name: meaning_of(body) for name, body in listed.items() if self.owned(name)}
-        horizon = self._clock() - _SETTLE_SECONDS
+        horizon = began - _SETTLE_SECONDS
         self._written = {name: told for name, told in self._written.items() if told[0] > horizon}
         for name, (_, meaning) in self._written.items():
             _put(known, name, meaning)

@@ -73,9 +73,9 @@ def _of_federation(caches: Caches, name: str, *, judged: bool) -> Iterator[Key]:
 
 
 def _of_namespace(caches: Caches, name: str) -> Iterator[Key]:
-    """Yield the bindings in the namespace `name`: grant rules select by its labels."""
+    """Yield the bindings in the namespace `name`: grant rules and the webhook select by labels."""
     for binding in caches.bindings.objects.values():
-        if binding.meta.namespace == name and binding.spec.grants:
+        if binding.meta.namespace == name:
             yield binding_key(binding)
 
 

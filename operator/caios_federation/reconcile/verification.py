@@ -49,7 +49,7 @@ class Identity:
 
 
 async def verify(acting: Acting, identity: Identity) -> Outcome:
-    """Prove that credentials are issued, unless that was done lately. Raises ClientError."""
+    """Prove that credentials are issued, unless that was done lately."""
     if not identity.account_exists:
         return Outcome(_unknown("There is no ServiceAccount to try it with."))
     status, settings = identity.binding.status, acting.settings.verification
@@ -82,6 +82,9 @@ async def _try(acting: Acting, identity: Identity, now: dt.datetime) -> Outcome:
             ),
             again_after_seconds=acting.settings.verification.retry_seconds,
         )
+    except errors.ClientError as error:
+        untried = _unknown("The API server makes no token to try it with; it is asked again.")
+        return Outcome(_as_before(identity) or untried, error=error)
     try:
         await acting.coreweave.exchange(values.credentials_uri, token)
     except errors.ClientError as error:
