@@ -23,7 +23,7 @@ from builders import (
     words,
 )
 from caios_federation.api.binding import Grant, parse_binding
-from caios_federation.api.federation import parse_federation
+from caios_federation.api.federation import GrantRule, parse_federation
 from caios_federation.core.injection import Sources
 
 Draw = Callable[..., Any]
@@ -332,3 +332,37 @@ def grants(draw: Draw) -> Grant:
 
 
 grant_lists = st.lists(grants(), max_size=4, unique_by=lambda grant: grant.name)
+
+namespaces = st.sampled_from(["data", "logs", "team"])
+namespace_labels = st.dictionaries(
+    st.sampled_from(["team", "tier"]), st.sampled_from(["a", "b"]), max_size=2
+)
+_selectors = st.sampled_from(
+    [
+        {},
+        {},
+        {"matchLabels": {"team": "a"}},
+        {"matchExpressions": [{"key": "tier", "operator": "NotIn", "values": ["a"]}]},
+        {"matchExpressions": [{"key": "team", "operator": "Exists"}]},
+        {"matchExpressions": [{"key": "team", "operator": "Unknown"}]},
+    ]
+)
+_rule_buckets = st.sampled_from(
+    ["*", "data", "logs", "data-*", "dat*", "*-1", "d*a", "{namespace}", "{namespace}-*"]
+)
+
+
+@st.composite
+def grant_rules(draw: Draw) -> GrantRule:
+    levels = ["ReadOnly", "ReadWrite", "WriteOnly", "FullControl"]
+    raw: Json = {
+        "name": draw(st.sampled_from(["own", "shared", "all"])),
+        "namespaceSelector": draw(_selectors),
+        "buckets": draw(st.sets(_rule_buckets, min_size=1, max_size=3)),
+        "access": draw(st.sets(st.sampled_from(levels), max_size=2)),
+        "actions": draw(st.sets(actions, max_size=3)),
+    }
+    return GrantRule.model_validate(raw)
+
+
+rule_lists = st.lists(grant_rules(), max_size=4)
