@@ -1,6 +1,7 @@
 """Law 15: the queue works on every key, on none twice at once, and waits longer while it fails."""
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,12 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from caios_federation.clients.errors import Rejected, Unavailable
+from caios_federation.clients.errors import RateLimited, Rejected, Retryable, Unavailable
 from caios_federation.reconcile.queue import Key, Queue
 from caios_federation.settings import ReconcileSettings
 from virtual_time import VirtualLoop
 
 WORKERS = 3
+ERRORS = [
+    Unavailable("x"),
+    RateLimited("x", retry_after_seconds=40),
+    Unavailable("x", retry_after_seconds=0),
+    Rejected("x"),
+    ValueError("x"),
+]
 NEVER = 1e9
 KEYS = [Key("FederatedStorageBinding", "team-a", name) for name in "abcde"]
 A, B = KEYS[:2]
@@ -26,23 +34,23 @@ class Work:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.under_way: dict[Key, asyncio.Future[None]] = {}
+        self.under_way: dict[Key, asyncio.Future[float | None]] = {}
         self.started: list[tuple[Key, float]] = []
         self.overlaps: list[Key] = []
 
-    async def __call__(self, key: Key) -> None:
+    async def __call__(self, key: Key) -> float | None:
         if key in self.under_way:
             self.overlaps.append(key)
         self.started.append((key, self._loop.time()))
         self.under_way[key] = self._loop.create_future()
         try:
-            await self.under_way[key]
+            return await self.under_way[key]
         finally:
             del self.under_way[key]
 
-    def finish(self, key: Key, error: Exception | None = None) -> None:
+    def finish(self, key: Key, error: Exception | None = None, again: float | None = None) -> None:
         if error is None:
-            self.under_way[key].set_result(None)
+            self.under_way[key].set_result(again)
         else:
             self.under_way[key].set_exception(error)
 
@@ -66,8 +74,8 @@ class Running:
         self.work.finish(key, error or Unavailable("later"))
         self.loop.settle()
 
-    def succeed(self, key: Key) -> None:
-        self.work.finish(key)
+    def succeed(self, key: Key, again: float | None = None) -> None:
+        self.work.finish(key, again=again)
         self.loop.settle()
 
     def add(self, *keys: Key) -> None:
@@ -106,18 +114,22 @@ class QueueMachine(RuleBasedStateMachine):
         self.run = Running()
         self.wanted: dict[Key, int] = {}
         """How often work on a key had begun when it was last added."""
+        self.added: dict[Key, int] = {}
+        """How often a key was added."""
         self.failing: set[Key] = set()
 
     @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4))
     def add(self, keys: list[Key]) -> None:
         for key in keys:
             self.wanted[key] = len(self.run.work.times(key))
+            self.added[key] = self.added.get(key, 0) + 1
         self.run.add(*keys)
 
     @rule(keys=st.lists(st.sampled_from(KEYS), min_size=1, max_size=4))
     def add_in_the_middle_of_a_round(self, keys: list[Key]) -> None:
         for key in keys:
             self.wanted[key] = len(self.run.work.times(key))
+            self.added[key] = self.added.get(key, 0) + 1
         self.run.queue.add(*keys)
 
     @precondition(lambda self: self.run.work.under_way)
@@ -128,7 +140,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.run.succeed(key)
 
     @precondition(lambda self: self.run.work.under_way)
-    @rule(data=st.data(), error=st.sampled_from([Unavailable("x"), Rejected("x"), ValueError("x")]))
+    @rule(data=st.data(), again=st.sampled_from([0.0, 0.1, 5.0, 60.0]))
+    def succeed_for_now(self, data: st.DataObject, again: float) -> None:
+        key = data.draw(st.sampled_from(sorted(self.run.work.under_way, key=str)))
+        self.failing.discard(key)
+        self.wanted[key] = len(self.run.work.times(key))
+        self.run.succeed(key, again)
+
+    @precondition(lambda self: self.run.work.under_way)
+    @rule(data=st.data(), error=st.sampled_from(ERRORS))
     def fail(self, data: st.DataObject, error: Exception) -> None:
         key = data.draw(st.sampled_from(sorted(self.run.work.under_way, key=str)))
         self.failing.add(key)
@@ -142,6 +162,13 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def no_key_has_two_workers(self) -> None:
         assert self.run.work.overlaps == []
+
+    @invariant()
+    def nothing_that_nobody_adds_runs_busily(self) -> None:
+        for key in KEYS:
+            starts = self.run.work.times(key)
+            hurried = sum(b - a < 0.5 for a, b in itertools.pairwise(starts))
+            assert hurried <= self.added.get(key, 0)
 
     @invariant()
     def no_more_work_than_workers(self) -> None:
@@ -252,6 +279,56 @@ def test_a_key_added_while_it_fails_runs_now_and_still_waits_longer_next_time() 
         assert run.work.under_way == {}
         run.loop.advance(1)
         assert set(run.work.under_way) == {A}
+        run.succeed(A)
+
+
+def test_a_key_is_looked_at_again_after_the_wait_that_its_reconciliation_wants() -> None:
+    with running(first_backoff_seconds=0.5) as run:
+        run.add(A)
+        for again, wait in ((60.0, 60.0), (5.0, 5.0), (0.0, 0.5), (-3.0, 0.5)):
+            run.succeed(A, again)
+            run.loop.advance(wait - 0.01)
+            assert run.work.under_way == {}
+            run.loop.advance(0.02)
+            assert set(run.work.under_way) == {A}
+        run.succeed(A)
+        run.loop.advance(1000)
+        assert len(run.work.times(A)) == 5
+
+
+def test_a_key_added_while_it_waits_to_be_looked_at_again_is_looked_at_once() -> None:
+    with running() as run:
+        run.add(A)
+        run.succeed(A, 60)
+        run.add(A)
+        run.succeed(A)
+        run.loop.advance(1000)
+        assert len(run.work.times(A)) == 2
+
+
+def test_a_key_added_while_worked_on_does_not_wait_as_its_reconciliation_wants() -> None:
+    with running() as run:
+        run.add(A)
+        run.add(A)
+        run.succeed(A, 60)
+        assert run.work.times(A) == [0, 0]
+        run.succeed(A)
+        run.loop.advance(1000)
+        assert len(run.work.times(A)) == 2
+
+
+@pytest.mark.parametrize("kind", [RateLimited, Unavailable])
+def test_the_wait_that_another_system_asks_for_is_kept(kind: type[Retryable]) -> None:
+    with running(first_backoff_seconds=1, longest_backoff_seconds=10) as run:
+        run.add(A)
+        run.fail(A, kind("later", retry_after_seconds=45))
+        run.loop.advance(44.9)
+        assert run.work.under_way == {}
+        run.loop.advance(0.2)
+        run.fail(A, kind("later", retry_after_seconds=0.1))
+        run.loop.advance(1.9)
+        assert run.work.under_way == {}
+        run.loop.advance(0.2)
         run.succeed(A)
 
 
