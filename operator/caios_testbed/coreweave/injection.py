@@ -30,6 +30,7 @@ async def injected(
         return await answer()
     entry.fault = f"{rule.operation}: {_described(rule)}"
     if rule.latency_seconds:
+        await request.read()  # it is served late, also to a client that does not wait
         await asyncio.sleep(rule.latency_seconds)
     if not rule.answers:
         return await answer()

@@ -1,6 +1,9 @@
 """The operator on a real control plane, with an organization at the emulator that it manages."""
 
+import datetime as dt
 import json
+import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from caios_federation.core.naming import policy_prefix
+from caios_federation.core.naming import policy_name, policy_prefix
 from caios_federation.core.principal import Issuer
 from caios_testbed.cluster.controlplane import ControlPlane
 from caios_testbed.cluster.ports import free_ports
@@ -18,7 +21,7 @@ from caios_testbed.coreweave.app import Emulator, Options
 from caios_testbed.coreweave.issuers import IssuerSource
 from caios_testbed.coreweave.threaded import running
 from caios_testbed.product import NAMESPACE, Kubectl, Product
-from integration.product.conftest import World, federation
+from integration.product.conftest import World, bound, federation
 
 SETTINGS = {
     "CAIOS_RECONCILE__RESYNC_SECONDS": "4",
@@ -39,6 +42,21 @@ OPEN_RULE = {
     "buckets": ["*"],
     "access": ["ReadOnly", "ReadWrite", "WriteOnly", "FullControl"],
 }
+
+
+Json = dict[str, Any]
+READ = {"name": "data", "buckets": ["data"], "access": "ReadOnly"}
+READY = ("True", "Ready")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A policy that was stored at CoreWeave, or removed."""
+
+    time: dt.datetime
+    name: str
+    policy: dict[str, Any] | None
+    """The whole document; None for a removal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +96,28 @@ class Remote:
         """Have exactly these faults from now on."""
         self.call("PUT", "/testbed/faults", {"rules": list(rules)})
 
-    def requests(self) -> list[dict[str, Any]]:
-        """Return the log of requests, but for our own reading."""
-        found: list[dict[str, Any]] = self.call("GET", "/testbed/requests")["requests"]
+    @contextmanager
+    def failing(self, *rules: Mapping[str, Any]) -> Iterator[None]:
+        """Have exactly these faults for as long as the block takes."""
+        self.faults(*rules)
+        try:
+            yield
+        finally:
+            self.faults()
+
+    def requests(self, operation: str = "") -> list[dict[str, Any]]:
+        """Return the log of requests, oldest first: of one operation, or of all."""
+        query = f"?operation={operation}" if operation else ""
+        found: list[dict[str, Any]] = self.call("GET", f"/testbed/requests{query}")["requests"]
         return found
+
+    def changes(self) -> list[Change]:
+        """Return every change of a policy since the start; no fault hits this."""
+        found = self.call("GET", "/testbed/policies/history")["changes"]
+        return [
+            Change(dt.datetime.fromisoformat(each["time"]), each["name"], each["policy"])
+            for each in found
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +152,38 @@ class Storage:
     def own_policies(self) -> dict[str, Any]:
         """Return the policies of this cluster."""
         return {n: p for n, p in self.remote.policies().items() if n.startswith(self.prefix)}
+
+    def policy_of(self, namespace: str, name: str) -> Any:  # noqa: ANN401  # any JSON
+        """Return a binding's policy at CoreWeave, or None."""
+        issuer = Issuer(self.world.plane.issuer)
+        return self.remote.policies().get(policy_name(issuer, namespace, name))
+
+    def events(self, namespace: str, name: str) -> Counter[str]:
+        """Return how many events of each reason there are about a binding."""
+        about = f"involvedObject.name={name}"
+        text = self.world.kubectl.run(
+            "get", "events", f"--namespace={namespace}", f"--field-selector={about}", "-o=json"
+        )
+        return Counter(event["reason"] for event in json.loads(text)["items"])
+
+    def restart(self) -> None:
+        """Start the operator anew, ended as Kubernetes ends it if it still runs."""
+        self.world.product.start(SETTINGS)
+
+
+def account(namespace: str, name: str) -> Json:
+    """Return a ServiceAccount without annotations: a binding is enough.
+
+    For an annotated one the operator makes a binding of that name, maybe before ours is applied.
+    """
+    metadata = {"namespace": namespace, "name": name}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+
+
+def granted(namespace: str, *grants: dict[str, Any], **spec: Any) -> tuple[dict[str, Any], ...]:  # noqa: ANN401  # JSON
+    """Return a ServiceAccount and its binding, of one name: `reader`, unless `name` is given."""
+    name = spec.pop("name", "reader")
+    return account(namespace, name), bound(namespace, name, name, grants=list(grants), **spec)
 
 
 def secret(token: str) -> dict[str, Any]:
@@ -154,3 +222,11 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     """Yield the world of this folder."""
     with opened(tmp_path_factory.mktemp("storage"), SETTINGS) as found:
         yield found
+
+
+@pytest.fixture
+def namespace(storage: Storage) -> str:
+    """Return a namespace of the test's own."""
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    storage.world.kubectl.run("create", "namespace", name)
+    return name

@@ -1,29 +1,7 @@
 """One `kubectl apply` does it: policy, trust, proof; and a deletion takes it away."""
 
-import uuid
-from typing import Any
-
-import pytest
-
-from integration.product.conftest import annotated, bound, wait_for
-from integration.storage.conftest import Storage
-
-READ = {"name": "data", "buckets": ["data"], "access": "ReadOnly"}
-READY = ("True", "Ready")
-
-
-@pytest.fixture
-def namespace(storage: Storage) -> str:
-    """Return a namespace of the test's own."""
-    name = f"test-{uuid.uuid4().hex[:8]}"
-    storage.world.kubectl.run("create", "namespace", name)
-    return name
-
-
-def granted(namespace: str, *grants: dict[str, Any], **spec: Any) -> tuple[dict[str, Any], ...]:  # noqa: ANN401  # JSON
-    """Return a ServiceAccount and its binding, of one name."""
-    account = annotated(namespace, "reader")
-    return account, bound(namespace, "reader", "reader", grants=list(grants), **spec)
+from integration.product.conftest import wait_for
+from integration.storage.conftest import READ, READY, Storage, granted
 
 
 def test_one_apply_makes_a_binding_ready(storage: Storage, namespace: str) -> None:
