@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+
 import builders
 from caios_federation.caches import Caches, Change, ObjectCache
 from caios_federation.reconcile.queue import Key
@@ -160,6 +162,97 @@ def test_a_federation_bears_on_itself_and_the_bindings_that_name_it() -> None:
     body = builders.federation("special")
     assert after(caches, caches.federations, body, "ADDED") == expected
     assert after(caches, caches.federations, body, "DELETED") == expected
+
+
+def own(caches: Caches, cache: ObjectCache[Any], body: builders.Json) -> set[Key]:
+    """Return what is to be looked at after the answer to a write of ours."""
+    return keys(affected(caches, cache.answered(body), own=True))
+
+
+def stated(name: str = "reader", *, generation: int = 1, **metadata: Any) -> builders.Json:  # noqa: ANN401  # JSON
+    """Return a binding as an answer of the API server has it."""
+    body = builders.binding(name)
+    body["metadata"] |= {"generation": generation, "resourceVersion": "7", **metadata}
+    return {**body, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+
+
+def test_our_own_write_has_its_federation_looked_at_and_not_the_binding_again() -> None:
+    caches = Caches()
+    bound(caches, "reader")
+    assert own(caches, caches.bindings, stated()) == {federation_key()}
+    held = stated(finalizers=["caios.coreweave.com/policy"])
+    assert own(caches, caches.bindings, held) == {federation_key()}
+
+
+def test_somebody_elses_change_that_came_with_the_answer_is_looked_at() -> None:
+    for change in (
+        {"generation": 2},
+        {"deletionTimestamp": "2026-11-24T11:00:00Z"},
+        {"labels": OURS},
+    ):
+        caches = Caches()
+        bound(caches, "reader")
+        body = stated()
+        body["metadata"] |= change
+        assert binding_key("reader") in own(caches, caches.bindings, body)
+
+
+def test_the_answer_to_a_write_of_what_is_gone_bears_on_nothing() -> None:
+    caches = Caches()
+    assert own(caches, caches.bindings, stated()) == set()
+    assert caches.bindings.objects == {}
+
+
+def namespace(name: str, version: int, **labels: str) -> builders.Json:
+    metadata = {"name": name, "labels": labels, "resourceVersion": str(version)}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
+def test_the_labels_of_a_namespace_bear_on_the_bindings_in_it() -> None:
+    caches = Caches()
+    after(caches, caches.namespaces, namespace("team-a", 1, team="a"))
+    bound(caches, "one")
+    bound(caches, "two", grants=[{"name": "g", "buckets": ["b"], "access": "ReadOnly"}])
+    after(caches, caches.bindings, builders.binding("elsewhere", "team-b"))
+    both = {binding_key("one"), binding_key("two")}
+    assert after(caches, caches.namespaces, namespace("team-a", 2, team="b")) == both
+    assert after(caches, caches.namespaces, namespace("team-a", 3, team="b")) == set()
+    assert after(caches, caches.namespaces, namespace("team-a", 4), "DELETED") == both
+    assert after(caches, caches.namespaces, namespace("team-c", 5), "ADDED") == set()
+
+
+def test_an_old_event_of_a_namespace_does_not_undo_a_newer_one() -> None:
+    caches = Caches()
+    after(caches, caches.namespaces, namespace("team-a", 9, team="new"))
+    assert after(caches, caches.namespaces, namespace("team-a", 8, team="old")) == set()
+    assert after(caches, caches.namespaces, namespace("team-a", 8), "DELETED") == set()
+    assert caches.namespaces.objects["team-a"].labels == {"team": "new"}
+
+
+def turned(kind: str, status: str) -> builders.Json:
+    condition = {"type": kind, "status": status, "reason": "x", "message": "m"}
+    return {**builders.federation(), "status": {"conditions": [condition]}}
+
+
+@pytest.mark.parametrize("kind", ["APITokenValid", "TrustRegistered", "InjectionServing"])
+def test_a_condition_of_a_federation_that_turns_bears_on_its_bindings(kind: str) -> None:
+    caches = Caches()
+    bound(caches, "one")
+    bound(caches, "two", federationName="special")
+    after(caches, caches.federations, turned(kind, "False"))
+    expected = {federation_key(), binding_key("one")}
+    assert own(caches, caches.federations, turned(kind, "True")) == expected
+    told_otherwise = turned(kind, "True")
+    told_otherwise["status"]["conditions"][0]["message"] = "another"
+    assert own(caches, caches.federations, told_otherwise) == {federation_key()}
+
+
+@pytest.mark.parametrize("kind", ["Ready", "IssuerDiscovered"])
+def test_other_conditions_of_a_federation_bear_on_no_binding(kind: str) -> None:
+    caches = Caches()
+    bound(caches, "one")
+    after(caches, caches.federations, turned(kind, "False"))
+    assert after(caches, caches.federations, turned(kind, "True")) == {federation_key()}
 
 
 def test_the_issuer_bears_on_everything() -> None:

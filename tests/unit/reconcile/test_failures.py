@@ -1,0 +1,68 @@
+"""What is said of a policy that CoreWeave does not take: reason, status, next step."""
+
+import pytest
+
+import builders
+from caios_federation.api.conditions import Reason, Status
+from caios_federation.clients import errors
+from caios_federation.reconcile.failures import deletion_finding, policy_finding
+from caios_federation.reconcile.organizations import TokenMissing
+
+FEDERATION = builders.parsed_federation()
+API = "https://api.coreweave.com"
+DETAIL = "CoreWeave API: EnsureAccessPolicy: 429 request-id 8f1c"
+Kind = type[errors.ClientError]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "reason", "next_step"),
+    [
+        (errors.RateLimited, Status.FALSE, Reason.RATE_LIMITED, "asked again by itself"),
+        (errors.Unavailable, Status.UNKNOWN, Reason.API_UNAVAILABLE, "asked again by itself"),
+        (errors.Malformed, Status.UNKNOWN, Reason.API_UNAVAILABLE, "asked again by itself"),
+        (errors.WriteConflict, Status.UNKNOWN, Reason.API_UNAVAILABLE, "asked again by itself"),
+        (errors.Expired, Status.UNKNOWN, Reason.API_UNAVAILABLE, "asked again by itself"),
+        (TokenMissing, Status.FALSE, Reason.PERMISSION_DENIED, "condition APITokenValid says"),
+        (errors.Unauthenticated, Status.FALSE, Reason.PERMISSION_DENIED, "APITokenValid says"),
+        (errors.PermissionDenied, Status.FALSE, Reason.PERMISSION_DENIED, "give its user"),
+        (errors.Rejected, Status.FALSE, Reason.REJECTED, DETAIL),
+        (errors.BadRequest, Status.FALSE, Reason.REJECTED, DETAIL),
+        (errors.NotFound, Status.FALSE, Reason.SYNC_FAILED, DETAIL),
+    ],
+)
+def test_each_error_has_its_reason_and_next_step(
+    kind: Kind, status: Status, reason: Reason, next_step: str
+) -> None:
+    finding = policy_finding(kind(DETAIL), FEDERATION)
+    assert (finding.status, finding.reason) == (status, reason)
+    assert next_step in finding.message
+    assert finding.message.endswith("; the policy is as it was before")
+
+
+def kinds_of(base: Kind) -> list[Kind]:
+    return [base, *(below for kind in base.__subclasses__() for below in kinds_of(kind))]
+
+
+@pytest.mark.parametrize("kind", kinds_of(errors.ClientError))
+def test_a_deletion_that_fails_says_why_the_binding_stays(kind: Kind) -> None:
+    finding = deletion_finding(kind(DETAIL), FEDERATION)
+    assert (finding.status, finding.reason) == (Status.FALSE, Reason.DELETE_FAILED)
+    assert finding.message.endswith("; the binding stays until its policy is removed")
+
+
+@pytest.mark.parametrize("kind", kinds_of(errors.Retryable))
+def test_what_is_tried_again_is_told_in_words_that_attempts_do_not_change(kind: Kind) -> None:
+    for finding_of in (policy_finding, deletion_finding):
+        first, second = finding_of(kind("one"), FEDERATION), finding_of(kind("two"), FEDERATION)
+        assert first == second
+        assert API in first.message
+
+
+@pytest.mark.parametrize("kind", kinds_of(errors.ClientError))
+def test_messages_name_the_federation_or_its_api_and_stay_bounded(kind: Kind) -> None:
+    for finding in (
+        policy_finding(kind("x" * 350), FEDERATION),
+        deletion_finding(kind("x" * 350), FEDERATION),
+    ):
+        assert len(finding.message) <= 500
+        assert API in finding.message or "'default'" in finding.message or "xxx" in finding.message
