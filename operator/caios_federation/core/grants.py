@@ -74,8 +74,15 @@ def refusal(
     that of the rules matters.
     """
     known = tuple(_for_namespace(rule, namespace, labels) for rule in rules)
-    problems = (_malformed(grant) or _not_allowed(grant, known, namespace) for grant in grants)
-    return min((problem for problem in problems if problem), default=None)
+    allowed = _allowing(rule for rule in known if rule.selected)
+
+    def problem(grant: Grant) -> str | None:
+        if malformed := _malformed(grant):
+            return malformed
+        first = min((right for right in _rights(grant) if not allowed(right)), default=None)
+        return None if first is None else _missing(grant, first, known, namespace)
+
+    return min(filter(None, map(problem, grants)), default=None)
 
 
 def reach(bucket: str) -> str:
@@ -111,25 +118,23 @@ def _for_namespace(rule: GrantRule, namespace: str, labels: Mapping[str, str]) -
     )
 
 
-def _not_allowed(grant: Grant, rules: Iterable[_Rule], namespace: str) -> str | None:
-    """Return which right of `grant` no rule allows."""
-    selected = tuple(rule for rule in rules if rule.selected)
+def _allowing(rules: Iterable[_Rule]) -> Callable[[_Right], bool]:
+    """Return what tells whether one of `rules` allows a right.
+
+    Buckets and actions are each looked up once: there may be hundreds of them in thousands of
+    rights, and of patterns in rules.
+    """
+    known = tuple(rules)
 
     @cache
-    def for_bucket(bucket: str) -> frozenset[_Rule]:
-        return frozenset(rule for rule in selected if rule.has_bucket(reach(bucket)))
+    def for_bucket(bucket: str) -> frozenset[int]:
+        return frozenset(at for at, rule in enumerate(known) if rule.has_bucket(reach(bucket)))
 
     @cache
-    def for_action(action: str) -> frozenset[_Rule]:
-        return frozenset(rule for rule in selected if rule.has_action(action))
+    def for_action(action: str) -> frozenset[int]:
+        return frozenset(at for at, rule in enumerate(known) if rule.has_action(action))
 
-    refused = (
-        right
-        for right in _rights(grant)
-        if for_bucket(right.bucket).isdisjoint(for_action(right.action))
-    )
-    first = min(refused, default=None)
-    return None if first is None else _missing(grant, first, rules, namespace)
+    return lambda right: not for_bucket(right.bucket).isdisjoint(for_action(right.action))
 
 
 def _rights(grant: Grant) -> Iterator[_Right]:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 from caios_federation.api import vocabulary as words
@@ -140,6 +141,7 @@ def is_global(action: str) -> bool:
     return lowered in _GLOBAL_ACTIONS or lowered.startswith(_CONTROL)
 
 
+@cache
 def actions_of(access: Access) -> frozenset[str]:
     """Return all actions of a level of access, at its widest: on whole buckets, with listing.
 
