@@ -17,6 +17,7 @@ from caios_federation.core.injection import Sources, Values, opted_out, resolve
 from caios_federation.core.plan import Placement, plan
 from caios_federation.core.pod import Pod, read_pod
 from caios_federation.core.text import shown
+from caios_federation.core.times import parse_time
 
 MISSED_SHOWN: Final = 20
 """Names of Pods in a status."""
@@ -165,20 +166,6 @@ def controller_of(body: Json) -> Owner | None:
             keys = ("apiVersion", "kind", "name", "uid")
             return Owner(*(str(entry.get(key) or "") for key in keys))
     return None
-
-
-def parse_time(text: object) -> dt.datetime | None:
-    """Read a time of the API (RFC 3339); None where it is none."""
-    try:
-        moment = dt.datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return moment if moment is not None and moment.tzinfo is not None else None
-
-
-def render_time(moment: dt.datetime) -> str:
-    """Return a time as the API has it (RFC 3339, UTC, seconds)."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def judge_pods(survey: PodSurvey) -> Finding:

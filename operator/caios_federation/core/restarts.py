@@ -12,8 +12,9 @@ from typing import Final
 from caios_federation.api import vocabulary as words
 from caios_federation.api.conditions import ConditionType
 from caios_federation.api.objects import Json, mapping_of
-from caios_federation.core.pods import CountedPod, Owner, parse_time, render_time
+from caios_federation.core.pods import CountedPod, Owner
 from caios_federation.core.text import cut, shown
+from caios_federation.core.times import parse_time, render_time
 
 SETTLING: Final = dt.timedelta(seconds=10)
 """How long injection must have been possible: API servers and webhook replicas learn of a

@@ -9,6 +9,7 @@ from caios_federation.api.conditions import ConditionType, Finding, Reason, Stat
 from caios_federation.api.objects import Json
 from caios_federation.core.conditions import recorded_condition, recorded_finding
 from caios_federation.core.injection import Values
+from caios_federation.core.times import parse_time
 
 _PROVEN: Final = ("issuer", "audience", "principal", "credentialsURI")
 """Facts of a status that credentials are issued for."""
@@ -89,12 +90,3 @@ def turned(status: Json, kind: ConditionType, to: Status) -> dt.datetime | None:
     return (
         parse_time(condition.get("lastTransitionTime")) if condition.get("status") == to else None
     )
-
-
-def parse_time(text: object) -> dt.datetime | None:
-    """Read a time as a status has it (RFC 3339)."""
-    try:
-        moment = dt.datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        return None
-    return moment if moment is not None and moment.tzinfo else None

@@ -28,8 +28,6 @@ from caios_federation.core.pods import (
     Survey,
     controller_of,
     count_pod,
-    parse_time,
-    render_time,
 )
 from caios_federation.core.restarts import (
     AlreadyRestarting,
@@ -48,6 +46,7 @@ from caios_federation.core.restarts import (
     render_restart,
     render_rollout,
 )
+from caios_federation.core.times import parse_time, render_time
 from caios_federation.reconcile.acting import Acting, log
 from caios_federation.settings import RemediationSettings
 

@@ -11,10 +11,9 @@ from caios_federation.core.pods import (
     PodSurvey,
     Survey,
     judge_pods,
-    parse_time,
     render_pods,
-    render_time,
 )
+from caios_federation.core.times import parse_time, render_time
 
 CREATED = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 SET = Owner("apps/v1", "StatefulSet", "trainer", "u-s")
