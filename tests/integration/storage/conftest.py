@@ -4,7 +4,7 @@ import datetime as dt
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from caios_testbed.coreweave.app import Emulator, Options
 from caios_testbed.coreweave.issuers import IssuerSource
 from caios_testbed.coreweave.threaded import running
 from caios_testbed.product import NAMESPACE, Kubectl, Product
-from integration.product.conftest import World, bound, federation
+from integration.product.conftest import World, bound, federation, wait_for
 
 SETTINGS = {
     "CAIOS_RECONCILE__RESYNC_SECONDS": "4",
@@ -153,10 +153,13 @@ class Storage:
         """Return the policies of this cluster."""
         return {n: p for n, p in self.remote.policies().items() if n.startswith(self.prefix)}
 
+    def policy_name(self, namespace: str, name: str) -> str:
+        """Return the name of a binding's policy."""
+        return policy_name(Issuer(self.world.plane.issuer), namespace, name)
+
     def policy_of(self, namespace: str, name: str) -> Any:  # noqa: ANN401  # any JSON
         """Return a binding's policy at CoreWeave, or None."""
-        issuer = Issuer(self.world.plane.issuer)
-        return self.remote.policies().get(policy_name(issuer, namespace, name))
+        return self.remote.policies().get(self.policy_name(namespace, name))
 
     def events(self, namespace: str, name: str) -> Counter[str]:
         """Return how many events of each reason there are about a binding."""
@@ -166,9 +169,49 @@ class Storage:
         )
         return Counter(event["reason"] for event in json.loads(text)["items"])
 
+    def conditions(self, namespace: str, name: str) -> dict[str, tuple[str, str]]:
+        """Return status and reason of a binding's conditions by type."""
+        body = self.world.get("fsb", namespace, name) or {}
+        found = body.get("status", {}).get("conditions", [])
+        return {each["type"]: (each["status"], each["reason"]) for each in found}
+
+    def exists(self, namespace: str, name: str) -> bool:
+        """Tell whether a binding is there, maybe on its way out."""
+        return self.world.get("fsb", namespace, name) is not None
+
+    def finalizers(self, namespace: str, name: str) -> list[str]:
+        """Return a binding's finalizers."""
+        body = self.world.get("fsb", namespace, name) or {}
+        found: list[str] = body["metadata"].get("finalizers", [])
+        return found
+
+    def delete(self, namespace: str, name: str, *, wait: bool = True) -> None:
+        """Delete a binding; wait until it is gone, or not."""
+        self.world.kubectl.run(
+            "delete", "fsb", name, f"--namespace={namespace}", f"--wait={str(wait).lower()}"
+        )
+
+    def sweep(self) -> None:
+        """Return once orphans were looked for after this call, the last name last."""
+        name = f"{self.prefix}zzz-of-no-binding"
+        self.remote.put_policy({**policy_like("s3:GetObject"), "name": name})
+        wait_for(lambda: name in self.remote.policies(), expected=False)
+
     def restart(self) -> None:
         """Start the operator anew, ended as Kubernetes ends it if it still runs."""
         self.world.product.start(SETTINGS)
+
+
+def policy_like(*actions: str) -> Json:
+    """Return a policy with one statement about everything, without a name."""
+    statement = {
+        "name": "by-hand",
+        "effect": "Allow",
+        "actions": list(actions),
+        "resources": ["*"],
+        "principals": ["coreweave/somebody"],
+    }
+    return {"version": "v1alpha1", "statements": [statement]}
 
 
 def account(namespace: str, name: str) -> Json:
@@ -183,7 +226,8 @@ def account(namespace: str, name: str) -> Json:
 def granted(namespace: str, *grants: dict[str, Any], **spec: Any) -> tuple[dict[str, Any], ...]:  # noqa: ANN401  # JSON
     """Return a ServiceAccount and its binding, of one name: `reader`, unless `name` is given."""
     name = spec.pop("name", "reader")
-    return account(namespace, name), bound(namespace, name, name, grants=list(grants), **spec)
+    asked = {"grants": list(grants)} if grants else {}
+    return account(namespace, name), bound(namespace, name, name, **asked, **spec)
 
 
 def secret(token: str) -> dict[str, Any]:
@@ -230,3 +274,21 @@ def namespace(storage: Storage) -> str:
     name = f"test-{uuid.uuid4().hex[:8]}"
     storage.world.kubectl.run("create", "namespace", name)
     return name
+
+
+@pytest.fixture
+def federate(storage: Storage, request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
+    """Return what applies a federation of the test's own, named after it, and returns its name.
+
+    It is managed but neither trusted nor verified, unless the call says otherwise, and goes with
+    the test.
+    """
+    name = str(request.node.originalname).replace("_", "-")
+    plain = {"trustManagement": "Unmanaged", "verification": "Disabled"}
+
+    def apply(**spec: Any) -> str:  # noqa: ANN401  # JSON
+        storage.world.apply(storage.federation(name=name, **{**plain, **spec}))
+        return name
+
+    yield apply
+    storage.world.kubectl.run("delete", "sfed", name, "--ignore-not-found")
