@@ -1,6 +1,7 @@
 """What the client makes of answers: documented ones in all their forms, and nonsense."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
@@ -251,6 +252,16 @@ async def test_success_that_makes_no_sense_is_malformed(operation: str, body: st
         ):
             await CALLS[operation](it, JWT)
     assert len(seen) == 1
+
+
+async def test_what_comes_packed_is_not_unpacked() -> None:
+    # Bytes are bounded as they come; unpacked they could be a thousand times as many.
+    packed = gzip.compress(b'{"principal": {}}')
+    headers = {"Content-Encoding": "gzip"}
+    async with scripted(always(lambda: web.Response(body=packed, headers=headers))) as (it, seen):
+        with pytest.raises(Malformed, match="200 with no JSON object"):
+            await it.api.whoami()
+    assert seen[0].headers["Accept-Encoding"] == "identity"
 
 
 async def test_no_content_is_success_without_content() -> None:

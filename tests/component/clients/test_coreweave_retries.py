@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from caios_federation.clients import errors
 from component.clients.api_server import in_turn
-from component.clients.coreweave import CALLS, Client, client, scripted
+from component.clients.coreweave import CALLS, Client, client, everything_logged, scripted
 from component.coreweave.world import World, organization, token
 
 CREATE, MINT = "CreateOIDCConfig", "CreateAccessKeyFromContainerCreds"
@@ -164,6 +164,19 @@ async def test_trouble_that_passes_is_not_noticed(world: World) -> None:
     async with client(world.emulator.url, world.emulator.api_token, attempts=4) as it:
         assert await it.api.policies() == {}
     assert asked(world, "ListAccessPolicies") == 4
+
+
+async def test_what_is_tried_again_is_not_talked_about(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamina.instrumentation.set_on_retry_hooks(None)  # as if nobody had ever connected
+    world.inject({"status": 503})
+    with everything_logged() as lines:
+        async with client(world.emulator.url, attempts=ATTEMPTS) as it:
+            await failing(it, "WhoAmI")
+    assert asked(world, "WhoAmI") == ATTEMPTS
+    assert [line for line in lines if "stamina" in line] == []
+    assert capsys.readouterr().out == ""
 
 
 async def test_a_400_in_a_rotation_of_tokens_is_not_noticed(world: World) -> None:

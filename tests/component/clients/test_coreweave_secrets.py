@@ -107,6 +107,15 @@ async def test_an_error_that_repeats_the_secrets_is_shown_without_them(operation
         assert found_in(text) == []
 
 
+async def test_a_token_that_looks_like_none_is_not_shown_either() -> None:
+    odd = "planted/by+a=test"
+    answers = always(envelope(401, f"{odd} is not known"))
+    async with scripted(answers, token=odd) as (it, _):
+        with pytest.raises(ClientError, match=r"401 \[redacted\] is not known$") as caught:
+            await it.api.whoami()
+    assert "planted" not in shown(caught.value)
+
+
 @pytest.mark.parametrize("operation", CALLS)
 @pytest.mark.parametrize("rule", [{"body": "echo-token"}, {"body": "echo-token", "status": 503}])
 async def test_the_emulators_echo_is_shown_without_the_token(
