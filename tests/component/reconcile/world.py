@@ -21,12 +21,26 @@ from caios_federation.reconcile.looks import Look, Looks
 from caios_federation.reconcile.organizations import Organizations
 from caios_federation.reconcile.pods import Restarts
 from caios_federation.reconcile.retained import Retained
-from caios_federation.settings import Settings
+from caios_federation.settings import CoreWeaveSettings, Settings
 from component.clients.api_server import ScriptedApi, Seen, failure, reply, scripted
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 SERVING = Finding(Status.TRUE, Reason.SERVING, "It is.")
+IMPATIENT = CoreWeaveSettings(attempts=1, requests_per_second=10_000, timeout_seconds=5)
 MANAGED = {"app.kubernetes.io/managed-by": "caios-federation"}
+
+
+@dataclass(slots=True)
+class Clock:
+    """Stands still unless a test lets time pass."""
+
+    now: dt.datetime = NOW
+
+    def __call__(self) -> dt.datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += dt.timedelta(seconds=seconds)
 
 
 @dataclass(slots=True)
@@ -78,6 +92,7 @@ class World:
     server: ScriptedApi
     changes: list[Change]
     lines: list[structlog.typing.EventDict]
+    clock: Clock
 
     def know(self, *bodies: builders.Json, event: str = "MODIFIED") -> None:
         by_kind: dict[str, ObjectCache[object]] = {
@@ -122,17 +137,17 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def world(*known: builders.Json) -> AsyncIterator[World]:
-    """Yield a world with a federation, an issuer and `known`."""
-    api, caches = Api(), Caches()
+async def world(*known: builders.Json, api: Api | None = None) -> AsyncIterator[World]:
+    """Yield a world with a federation, an issuer and `known`; the API server is as `api` does."""
+    api, caches, clock = api or Api(), Caches(), Clock()
     caches.issuer = builders.ISSUER
     changes: list[Change] = []
-    settings = Settings()
+    settings = Settings(coreweave=IMPATIENT)
     async with scripted(api) as server, coreweave.connect(settings.coreweave) as remote:
         with structlog.testing.capture_logs() as lines:
             acting = Acting(
                 client=server.client,
-                clock=lambda: NOW,
+                clock=clock,
                 wrote=changes.append,
                 settings=settings,
                 coreweave=remote,
@@ -141,7 +156,7 @@ async def world(*known: builders.Json) -> AsyncIterator[World]:
                 looks=Looks(settings.reconcile.probe_seconds),
             )
             restarts = Restarts(settings.remediation)
-            here = World(caches, acting, restarts, api, server, changes, lines)
+            here = World(caches, acting, restarts, api, server, changes, lines, clock)
             here.know(builders.federation(), *known)
             yield here
 
