@@ -192,8 +192,12 @@ class Storage:
         )
 
     def sweep(self) -> None:
-        """Return once orphans were looked for after this call, the last name last."""
-        name = f"{self.prefix}zzz-of-no-binding"
+        """Return once policies were listed and orphans removed after this call.
+
+        Removed is an orphan of a new name: what the operator removed just now it takes for gone.
+        It is the last in the order in which orphans are removed.
+        """
+        name = f"{self.prefix}zzz-{uuid.uuid4().hex[:8]}"
         self.remote.put_policy({**policy_like("s3:GetObject"), "name": name})
         wait_for(lambda: name in self.remote.policies(), expected=False)
 
