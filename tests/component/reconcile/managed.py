@@ -8,7 +8,7 @@ import asyncio
 import base64
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,15 @@ class Script:
 
     journal: list[str] = field(default_factory=list)
     faults: dict[str, Fault] = field(default_factory=dict)
+    pauses: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    """What a step waits for, once."""
+
+    async def came(self, step: str) -> Fault | None:
+        """Note a step; return how it fails, if it does."""
+        self.journal.append(step)
+        if (pause := self.pauses.pop(step, None)) is not None:
+            await pause()
+        return self.faults.get(step)
 
 
 @dataclass(slots=True)
@@ -79,8 +88,7 @@ class Cluster(Api):
 
     async def __call__(self, request: Seen) -> web.StreamResponse:
         step = _step_of(request)
-        self.script.journal.append(step)
-        fault = self.script.faults.get(step)
+        fault = await self.script.came(step)
         if fault is not None and not fault.after:
             return await fault.answer()
         answer = await self._do(step, request)
@@ -161,17 +169,17 @@ class Organization:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         step = self._step_of(request)
-        self.script.journal.append(step)
         self.tokens.append(request.headers["Authorization"])
-        fault = self.script.faults.get(step)
+        fault = await self.script.came(step)
         if fault is not None and not fault.after:
             return await fault.answer()
         answer = await self._do(step, request)
         return await fault.answer() if fault is not None else answer
 
     async def _do(self, step: str, request: web.Request) -> web.StreamResponse:
-        if self.tokens[-1] not in {f"Bearer {API_TOKEN}", JWT}:
-            return failure(401, f"who is {self.tokens[-1]}?")
+        token = request.headers["Authorization"]
+        if token not in {f"Bearer {API_TOKEN}", JWT}:
+            return failure(401, f"who is {token}?")
         match step:
             case "list":
                 return reply(policies=list(self.policies.values()))
