@@ -323,6 +323,18 @@ async def test_connections_are_kept_and_shared_by_all_organizations() -> None:
     assert len(connections) == 1
 
 
+async def test_no_cookie_is_kept() -> None:
+    answers = always(
+        lambda: web.json_response({"principal": {}}, headers={"Set-Cookie": "session=1; Path=/"})
+    )
+    async with scripted(answers) as (it, seen):
+        by_name = it.url.replace("127.0.0.1", "localhost")  # an address would get none anyway
+        api = it.coreweave.organization(by_name, owner_of(API_TOKEN))
+        await api.whoami()
+        await api.whoami()
+    assert ["Cookie" in request.headers for request in seen] == [False, False]
+
+
 async def test_everything_that_is_asked_shares_one_rate() -> None:
     async with scripted(always(reply({"principal": {}})), requests_per_second=0.001) as (it, seen):
         other = it.coreweave.organization(it.url, owner_of("CW-SECRET-other"))
