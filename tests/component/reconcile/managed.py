@@ -28,8 +28,14 @@ from component.reconcile.world import Api, World, world
 
 API_TOKEN = "CW-SECRET-planted.token_of-an-administrator"
 JWT = "eyJwbGFudGVkLWhlYWRlcg.eyJwbGFudGVkLWNsYWltcw.planted-signature"
-ACCESS_KEY, SECRET_KEY = "CWPLANTED0KEY0ID", "cwoplanted-secret-key"
-PLANTED = (API_TOKEN, "planted.token", JWT, *JWT.split("."), ACCESS_KEY, SECRET_KEY)
+ACCESS_KEY, SECRET_KEY = "CW" + "PLANTED0KEY0ID", "cwo" + "planted" * 5 + "secre"
+CREDENTIALS = {
+    "AccessKeyId": ACCESS_KEY,
+    "SecretAccessKey": SECRET_KEY,
+    "Token": "",
+    "Expiration": "2026-11-24T13:00:00Z",
+}
+PLANTED = (API_TOKEN, API_TOKEN.partition(".")[2], JWT, *JWT.split("."), ACCESS_KEY, SECRET_KEY)
 FINALIZER = "caios.coreweave.com/policy"
 NAME = policy_name(builders.ISSUER, "team-a", "reader")
 GRANT = {"name": "data", "buckets": ["data"], "access": "ReadOnly"}
@@ -105,8 +111,8 @@ class Cluster(Api):
                 return reply(data=self.record)
             case "record":
                 return self._merge_record(request.json["data"])
-            case "hold" | "release" | "status" if BINDING_PATH in request.path:
-                return self._write_binding(step, request.json)
+            case "hold" | "release" | "status":
+                return self._write(step, request.json)
             case _:
                 return await Api.__call__(self, request)
 
@@ -117,13 +123,14 @@ class Cluster(Api):
         self.record = {name: text for name, text in merged.items() if text is not None}
         return reply(data=self.record)
 
-    def _write_binding(self, step: str, patch: builders.Json) -> web.StreamResponse:
+    def _write(self, step: str, patch: builders.Json) -> web.StreamResponse:
         wanted = patch["metadata"]
-        known = self.known.get((BINDING_KIND, wanted["name"]))
+        key = patch.get("kind", BINDING_KIND), wanted["name"]
+        known = self.known.get(key)
         if known is None:
             return failure(404)
         meta = known["metadata"]
-        if wanted["uid"] != meta["uid"]:
+        if wanted.get("uid", meta["uid"]) != meta["uid"]:
             return failure(409)
         if wanted.get("resourceVersion", meta["resourceVersion"]) != meta["resourceVersion"]:
             return failure(409)
@@ -132,9 +139,9 @@ class Cluster(Api):
         fields = {"status": patch["status"]} if step == "status" else {}
         finalizers = wanted.get("finalizers", meta.get("finalizers", []))
         body = {**known, **fields, "metadata": {**meta, **changes, "finalizers": finalizers}}
-        self.known[BINDING_KIND, wanted["name"]] = body
+        self.known[key] = body
         if meta.get("deletionTimestamp") and not finalizers:
-            del self.known[BINDING_KIND, wanted["name"]]
+            del self.known[key]
         return reply(**body)
 
 
@@ -180,30 +187,33 @@ class Organization:
         token = request.headers["Authorization"]
         if token not in {f"Bearer {API_TOKEN}", JWT}:
             return failure(401, f"who is {token}?")
+        answer: builders.Json = {}
         match step:
             case "list":
-                return reply(policies=list(self.policies.values()))
+                answer = {"policies": list(self.policies.values())}
             case "ensure":
                 policy = (await request.json())["policy"]
                 self.policies[policy["name"]] = policy
                 self.names.append(policy["name"])
-                return reply()
             case "delete":
                 name = request.path.rpartition("/")[2]
                 self.names.append(name)
-                return failure(404) if self.policies.pop(name, None) is None else reply()
+                if self.policies.pop(name, None) is None:
+                    return failure(404)
             case "exchange":
-                keys = {"AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY, "Token": ""}
-                return reply(**keys, Expiration="2026-11-24T13:00:00Z")
-            case _:
-                return reply(principal={"name": "admin"})
+                answer = CREDENTIALS
+            case "whoami":
+                answer = {"principal": {"name": "admin"}}
+            case "CreateOIDCConfig":
+                answer = {"config": {**await request.json(), "uid": "u-1"}}
+        return reply(**answer)
 
     @staticmethod
     def _step_of(request: web.Request) -> str:
         if "/temporary-credentials/" in request.path:
             return "exchange"
-        if request.path.endswith("/whoami"):
-            return "whoami"
+        if "/access-policy" not in request.path:
+            return request.path.rpartition("/")[2]
         return {"GET": "list", "POST": "ensure", "DELETE": "delete"}[request.method]
 
 
@@ -289,6 +299,10 @@ class Managed:
         )
         self.watch()
 
+    def forget_looks(self) -> None:
+        """Have the federation's surroundings looked at, instead of being taken for fine."""
+        self.world.acting = dataclasses.replace(self.world.acting, looks=Looks(60))
+
     def relist(self) -> None:
         """Do what a resync does to what is known of CoreWeave."""
         self.world.acting.organizations.expire()
@@ -315,14 +329,32 @@ class Managed:
         found: builders.Json = self.cluster.known[BINDING_KIND, name].get("status", {})
         return found
 
-    def told(self, kind: str, name: str = "reader") -> tuple[str, str]:
-        """Return status and reason of a condition."""
-        found = self.condition(kind, name)
-        return found.get("status", ""), found.get("reason", "")
-
     def condition(self, kind: str, name: str = "reader") -> builders.Json:
-        entries = self.status(name).get("conditions", [])
-        return next((entry for entry in entries if entry["type"] == kind), {})
+        return _condition(self.status(name), kind)
+
+    def told(self, kind: str, name: str = "reader") -> tuple[str, str]:
+        """Return status and reason of a binding's condition."""
+        return _told(self.condition(kind, name))
+
+    def federation_status(self) -> builders.Json:
+        found: builders.Json = self.cluster.known["StorageFederation", "default"].get("status", {})
+        return found
+
+    def federation_condition(self, kind: str) -> builders.Json:
+        return _condition(self.federation_status(), kind)
+
+    def federation_told(self, kind: str) -> tuple[str, str]:
+        """Return status and reason of the federation's condition."""
+        return _told(self.federation_condition(kind))
+
+
+def _condition(status: builders.Json, kind: str) -> builders.Json:
+    entries = status.get("conditions", [])
+    return next((entry for entry in entries if entry["type"] == kind), {})
+
+
+def _told(condition: builders.Json) -> tuple[str, str]:
+    return condition.get("status", ""), condition.get("reason", "")
 
 
 def _federation(url: str, **spec: Any) -> builders.Json:  # noqa: ANN401  # JSON
