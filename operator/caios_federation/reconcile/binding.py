@@ -74,7 +74,7 @@ async def reconcile_binding(
 
 async def _leave(caches: Caches, acting: Acting, binding: Binding) -> float | None:
     federation = caches.federations.objects.get(binding.spec.federation_name)
-    issuer = effective_issuer(federation, caches.issuer) if federation else None
+    issuer = effective_issuer(federation, caches.issuer) if federation else caches.issuer
     outcome = await let_go(caches, acting, binding, federation, issuer)
     await acting.post(BINDING_KIND, binding.meta.key, outcome.events)
     if outcome.finding is not None:

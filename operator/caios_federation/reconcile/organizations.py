@@ -24,8 +24,11 @@ _TOKEN_SECONDS: Final = 60.0
 """How long a token is used before its Secret is read again."""
 
 
-class TokenMissing(errors.NotFound):
-    """There is no API token where the federation says there is one."""
+class TokenMissing(errors.Terminal):
+    """There is no API token where the federation says there is one.
+
+    No NotFound: to who removes a policy, that says that the policy is gone.
+    """
 
 
 class ApiToken:

@@ -136,14 +136,14 @@ async def let_go(
     """Clean up after a binding that is being deleted, then let it go.
 
     Nothing is looked up that may be gone already: with the federation goes the API token, and
-    then the policy stays, which an event tells. Raises ClientError when the binding cannot be
-    written.
+    then the policy stays, which an event tells. `issuer` is the cluster's then. Raises
+    ClientError when the binding cannot be written.
     """
     if words.POLICY_FINALIZER not in binding.meta.finalizers:
         return Outcome()
     if federation is None:
         await release(caches, acting, binding)
-        return Outcome(events=frozenset({_abandoned(binding)}))
+        return Outcome(events=frozenset({_abandoned(binding, issuer)}))
     told = frozenset[Event]()
     if federation.spec.policy_management is PolicyManagement.MANAGED:
         if issuer is None:
@@ -209,11 +209,15 @@ def _removed(binding: Binding, name: str) -> Event:
     return events.policy_removed(subject_of(binding), f"Policy {name!r} is removed")
 
 
-def _abandoned(binding: Binding) -> Event:
-    name = str((binding.status.get("policy") or {}).get("name"))
+def _abandoned(binding: Binding, issuer: Issuer | None) -> Event:
+    """Tell what stays; a binding whose federation is gone has no name of it in its status."""
+    name = (binding.status.get("policy") or {}).get("name")
+    if name is None and issuer is not None:
+        name = policy_name(issuer, binding.meta.namespace, binding.meta.name)
     return events.policy_abandoned(
         subject_of(binding),
-        f"Policy {name!r} is left at CoreWeave, because StorageFederation "
+        f"{f'Policy {name!r}' if name else 'Its policy'} is left at CoreWeave, because "
+        "StorageFederation "
         f"{binding.spec.federation_name!r} and its API token are gone; remove it in the Console",
     )
 

@@ -232,6 +232,34 @@ async def test_a_binding_that_was_never_accepted_gets_nothing() -> None:
         assert here.told("PolicySynced") == ("Unknown", "Pending")
 
 
+async def test_a_binding_that_loses_its_service_account_loses_its_policy() -> None:
+    elder = builders.binding("elder", serviceAccountName="reader", grants=[GRANT])
+    elder["metadata"]["creationTimestamp"] = "2026-11-24T09:00:00Z"
+    async with managed(granted()) as here:
+        await here.look()
+        here.world.know(elder)
+        await here.look()
+        assert here.told("Accepted") == ("False", "Conflict")
+        assert (here.organization.policies, here.finalizers) == ({}, [])
+        await here.look("elder")
+        assert len(here.organization.policies) == 1
+        here.remove("elder")
+        await here.look()
+        assert NAME in here.organization.policies
+
+
+async def test_a_policy_stays_while_the_spec_cannot_be_read() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        known = here.cluster.known[BINDING_KIND, "reader"]
+        here.world.know({**known, "spec": {**known["spec"], "audience": 5}})
+        here.steps()
+        await here.look()
+        assert here.told("Accepted") == ("False", "InvalidSpec")
+        assert here.steps() == ["status"]
+        assert is_applied(here)
+
+
 async def test_a_policy_that_a_refused_binding_cannot_be_rid_of_keeps_its_finalizer() -> None:
     async with managed(granted()) as here:
         await here.look()
@@ -330,6 +358,18 @@ async def test_a_binding_whose_federation_is_gone_goes_and_says_what_it_leaves()
         assert here.steps() == ["release"]
         posted = [r.json for r in here.world.server.seen if r.path.endswith("/events")]
         assert posted[-1]["reason"] == "PolicyAbandoned"
+        assert f"Policy '{NAME}' is left at CoreWeave" in posted[-1]["message"]
+
+
+async def test_a_policy_that_is_left_is_named_although_the_status_does_not_any_more() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.world.forget(builders.federation())
+        await here.look()
+        assert here.told("Accepted") == ("False", "FederationNotFound")
+        here.delete()
+        await here.look()
+        posted = [r.json for r in here.world.server.seen if r.path.endswith("/events")]
         assert f"Policy '{NAME}' is left at CoreWeave" in posted[-1]["message"]
 
 
