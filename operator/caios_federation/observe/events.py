@@ -54,6 +54,7 @@ NORMAL: Final = frozenset(
     }
 )
 """Reasons that tell of something done; the others are warnings, and tell of a state."""
+_ORDER: Final = {reason: place for place, reason in enumerate(EventReason)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,11 @@ class Event:
     def type(self) -> str:
         """Normal for what was done, Warning for what is wrong."""
         return "Normal" if self.reason in NORMAL else "Warning"
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Where it is told among events of one look: a policy is applied before it is tried."""
+        return _ORDER[self.reason], self.message
 
 
 def annotation_invalid(account: Subject, message: str) -> Event:

@@ -67,7 +67,7 @@ class Acting:
         written, and is tried again when the object is next looked at, at the latest on the resync.
         """
         episode = f"{kind} {key}"
-        for event in self.episodes.open(episode, events):
+        for event in sorted(self.episodes.open(episode, events), key=lambda each: each.order):
             try:
                 await self.client.create(EVENT, render_event(event, self.clock()))
             except WriteConflict:

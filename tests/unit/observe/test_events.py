@@ -79,6 +79,13 @@ def test_objects_have_episodes_of_their_own() -> None:
     assert begin(episodes, INVALID, key="another") == {INVALID}
 
 
+def test_events_of_one_look_are_told_in_the_order_of_its_steps() -> None:
+    verified = events.credentials_verified(READER, "issued")
+    applied, removed = events.policy_applied(READER, "b"), policy_removed(READER, "a")
+    told = sorted({TAKEN, verified, removed, applied}, key=lambda event: event.order)
+    assert told == [applied, removed, verified, TAKEN]
+
+
 def test_what_is_over_leaves_nothing_in_memory() -> None:
     episodes = Episodes()
     for number in range(100):
