@@ -52,13 +52,20 @@ def token_rejected(values: Values) -> Finding:
     )
 
 
-def mint_denied(values: Values, *, managed: bool) -> Finding:
-    """Return the finding of an identity that may not be issued credentials (HTTP 403)."""
-    next_step = (
-        "no binding grants it anything: add spec.grants, or apply a policy by hand"
-        if managed
-        else "apply status.policy.document, or a policy of your own with it"
-    )
+def mint_denied(values: Values, *, granted: bool, applied: bool) -> Finding:
+    """Return the finding of an identity that may not be issued credentials (HTTP 403).
+
+    `granted` says that the binding has grants, `applied` that their policy is at CoreWeave.
+    """
+    if not granted:
+        next_step = "grant it something by spec.grants of a binding, or apply a policy by hand"
+    elif applied:
+        next_step = (
+            "the policy of this binding has one: see in the Console that it is there, in the "
+            "organization that spec.organizationID of the StorageFederation names"
+        )
+    else:
+        next_step = "apply status.policy.document, or a policy of your own with it"
     return Finding(
         Status.FALSE,
         Reason.MINT_DENIED,

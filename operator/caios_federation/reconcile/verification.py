@@ -9,7 +9,7 @@ from typing import Final
 
 from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
-from caios_federation.api.federation import Federation, PolicyManagement, TrustManagement
+from caios_federation.api.federation import Federation, TrustManagement
 from caios_federation.api.objects import Json
 from caios_federation.api.vocabulary import MIN_TOKEN_EXPIRATION
 from caios_federation.clients import errors
@@ -117,11 +117,12 @@ def _refused(
 
 def _refusal(identity: Identity, error: errors.ClientError) -> Finding | None:
     """Return what is wrong with the identity; None where the service did not look at it."""
-    managed = identity.federation.spec.policy_management is PolicyManagement.MANAGED
     if isinstance(error, errors.BadRequest):
         return token_rejected(identity.values)
     if isinstance(error, errors.PermissionDenied):
-        return mint_denied(identity.values, managed=managed)
+        granted = bool(identity.binding.spec.grants)
+        applied = identity.policy.finding is not None  # and it is True, or nothing is tried
+        return mint_denied(identity.values, granted=granted, applied=applied)
     if isinstance(error, errors.Terminal | errors.Malformed):
         return Finding(
             Status.FALSE,

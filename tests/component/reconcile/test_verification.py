@@ -1,5 +1,6 @@
 """Proving an identity: what is asked for, when, and what each answer comes to."""
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -197,7 +198,7 @@ async def test_a_denied_mint_is_told_with_the_statement_that_is_missing_once() -
         assert here.told("CredentialsVerified") == ("False", "MintDenied")
         message = here.condition("CredentialsVerified")["message"]
         assert f"cwobject:CreateAccessKeyOIDC on * to {builders.PRINCIPAL}" in message
-        assert "apply status.policy.document" in message
+        assert "by spec.grants of a binding" in message  # it has none, so no document either
         assert here.world.events == ["MintDenied"]
         here.heal()
         assert await here.look() is None
@@ -209,7 +210,21 @@ async def test_a_managed_binding_without_grants_is_told_to_have_some() -> None:
     async with managed(builders.binding()) as here:
         here.fail("exchange", 403)
         await here.look()
-        assert "add spec.grants" in here.condition("CredentialsVerified")["message"]
+        message = here.condition("CredentialsVerified")["message"]
+        assert "grant it something by spec.grants" in message
+
+
+async def test_a_binding_whose_policy_is_applied_is_not_told_to_have_grants() -> None:
+    async with managed(granted()) as here:
+        acting = here.world.acting
+        verification = acting.settings.verification.model_copy(update={"grace_seconds": 0})
+        settings = acting.settings.model_copy(update={"verification": verification})
+        here.world.acting = dataclasses.replace(acting, settings=settings)
+        here.fail("exchange", 403)
+        await here.look()
+        assert here.told("CredentialsVerified") == ("False", "MintDenied")
+        message = here.condition("CredentialsVerified")["message"]
+        assert "the policy of this binding has one" in message
 
 
 @pytest.mark.parametrize(

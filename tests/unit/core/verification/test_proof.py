@@ -141,12 +141,17 @@ def test_a_rejected_token_is_told_with_what_to_register() -> None:
 
 
 @pytest.mark.parametrize(
-    ("managed", "next_step"), [(True, "add spec.grants"), (False, "apply status.policy.document")]
+    ("granted", "applied", "next_step"),
+    [
+        (False, False, "grant it something by spec.grants"),
+        (True, True, "the policy of this binding has one: see in the Console"),
+        (True, False, "apply status.policy.document"),
+    ],
 )
 def test_a_denied_mint_is_told_with_the_statement_that_is_missing(
-    *, managed: bool, next_step: str
+    *, granted: bool, applied: bool, next_step: str
 ) -> None:
-    finding = mint_denied(VALUES, managed=managed)
+    finding = mint_denied(VALUES, granted=granted, applied=applied)
     assert (finding.status, finding.reason) == (Status.FALSE, Reason.MINT_DENIED)
     statement = f"allows cwobject:CreateAccessKeyOIDC on * to {builders.PRINCIPAL};"
     assert statement in finding.message
@@ -154,7 +159,7 @@ def test_a_denied_mint_is_told_with_the_statement_that_is_missing(
 
 
 def test_a_refusal_that_says_nothing_yet_is_pending_and_of_stable_words() -> None:
-    finding = not_in_force(mint_denied(VALUES, managed=True))
+    finding = not_in_force(mint_denied(VALUES, granted=True, applied=True))
     assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.PENDING)
     assert "(MintDenied)" in finding.message
     assert "tried again" in finding.message
