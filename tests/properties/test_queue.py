@@ -65,8 +65,11 @@ class Running:
     def __init__(self, everything: Callable[[], list[Key]] = list, **fields: float) -> None:
         self.loop = VirtualLoop()
         self.work = Work(self.loop)
-        chosen = {"workers": WORKERS, "resync_seconds": NEVER, **fields}
-        self.queue = Queue(self.work, ReconcileSettings.model_validate(chosen), jitter=lambda: 1.0)
+        jitter = fields.pop("jitter", 1.0)
+        chosen = ReconcileSettings.model_validate(
+            {"workers": WORKERS, "resync_seconds": NEVER, **fields}
+        )
+        self.queue = Queue(self.work, chosen, jitter=lambda: jitter)
         self._task = self.loop.create_task(self.queue.run(everything))
         self.loop.settle()
 
@@ -327,6 +330,19 @@ def test_the_wait_that_another_system_asks_for_is_kept(kind: type[Retryable]) ->
         run.loop.advance(0.2)
         run.fail(A, kind("later", retry_after_seconds=0.1))
         run.loop.advance(1.9)
+        assert run.work.under_way == {}
+        run.loop.advance(0.2)
+        run.succeed(A)
+
+
+@pytest.mark.parametrize(("jitter", "wait"), [(0.8, 45), (1.2, 54)])
+def test_chance_never_shortens_the_wait_that_another_system_asks_for(
+    jitter: float, wait: float
+) -> None:
+    with running(first_backoff_seconds=1, jitter=jitter) as run:
+        run.add(A)
+        run.fail(A, RateLimited("later", retry_after_seconds=45))
+        run.loop.advance(wait - 0.1)
         assert run.work.under_way == {}
         run.loop.advance(0.2)
         run.succeed(A)

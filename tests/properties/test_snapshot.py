@@ -309,6 +309,21 @@ def test_a_failure_is_everybodys_answer_for_five_seconds() -> None:
         assert run.server.lists == 2
 
 
+@pytest.mark.parametrize(("asked", "wait"), [(0.5, 5), (60, 60)])
+def test_a_failure_is_the_answer_for_as_long_as_the_service_asks_for(
+    asked: float, wait: float
+) -> None:
+    with running() as run:
+        first = run.ask()
+        run.fail(run.listing, errors.RateLimited("later", retry_after_seconds=asked))
+        assert isinstance(first.exception(), errors.RateLimited)
+        run.loop.advance(wait - 0.1)
+        assert isinstance(run.ask().exception(), errors.RateLimited)
+        assert run.server.lists == 1
+        run.loop.advance(0.2)
+        assert run.listed() == {}
+
+
 @pytest.mark.parametrize("again", ["retry", "expire"])
 def test_a_failure_is_forgotten_when_somebody_knows_better(again: str) -> None:
     with running() as run:

@@ -103,7 +103,9 @@ class Queue:
 
     def _retry(self, key: Key, problem: str, *, least: float = 0, exc_info: bool = False) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay = max(self.backoff_seconds(failures), least) * self._jitter()
+        jitter = self._jitter()
+        # Not before the moment that the other system asks for: that is a bound, not an estimate.
+        delay = max(self.backoff_seconds(failures) * jitter, least * max(jitter, 1))
         log.warning(
             "reconcile failed",
             kind=key.kind,

@@ -15,7 +15,7 @@ from caios_federation.clients import errors
 from caios_federation.core.sync import UNREADABLE, meaning_of
 
 _FAILURE_SECONDS: Final = 5.0
-"""How long a LIST that failed is everybody's answer."""
+"""How long a LIST that failed is everybody's answer, unless the service asks for more."""
 _SETTLE_SECONDS: Final = 30.0
 """How long our own write is believed more than a LIST: the service may be slow to show it."""
 
@@ -47,6 +47,7 @@ class PolicySnapshot:
         self._known: dict[str, str] | None = None
         self._listing: asyncio.Task[Mapping[str, str]] | None = None
         self._failure: tuple[float, errors.ClientError] | None = None
+        """Until when it is the answer, and what went wrong."""
         self._written: dict[str, tuple[float, str | None]] = {}
         """When we wrote which meaning, None for a removal."""
         self._turns = weakref.WeakValueDictionary[str, asyncio.Lock]()
@@ -69,7 +70,7 @@ class PolicySnapshot:
         """Return the meaning of each policy that is ours, by name. Raises ClientError."""
         if self._known is not None:
             return self._known
-        if self._failure is not None and self._clock() - self._failure[0] < _FAILURE_SECONDS:
+        if self._failure is not None and self._clock() < self._failure[0]:
             raise self._failure[1].with_traceback(None)
         if self._listing is None:
             self._listing = asyncio.create_task(self._list())
@@ -114,7 +115,8 @@ class PolicySnapshot:
         try:
             listed = await self._api.policies()
         except errors.ClientError as error:
-            self._failure = (self._clock(), error)
+            asked = error.retry_after_seconds if isinstance(error, errors.Retryable) else None
+            self._failure = (self._clock() + max(_FAILURE_SECONDS, asked or 0), error)
             raise
         finally:
             self._listing = None
