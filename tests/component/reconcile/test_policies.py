@@ -384,6 +384,23 @@ async def test_a_deletion_without_an_issuer_waits_and_says_why() -> None:
         assert here.finalizers == [FINALIZER]
 
 
+@pytest.mark.parametrize("step", ["secret", "delete"])
+async def test_a_binding_stays_while_the_secret_is_gone_or_the_token_is_refused(step: str) -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.restart()
+        here.delete()
+        here.fail(step, 404 if step == "secret" else 401)
+        assert isinstance(await here.try_to_look(), errors.Terminal)
+        assert here.finalizers == [FINALIZER]
+        assert NAME in here.organization.policies
+        assert here.told("PolicySynced") == ("False", "DeleteFailed")
+        assert "condition APITokenValid" in here.condition("PolicySynced")["message"]
+        here.heal()
+        assert await here.try_to_look() is None
+        assert here.organization.policies == {}
+
+
 @pytest.mark.parametrize("status", [401, 403, 400, 429, 500])
 async def test_a_deletion_that_is_refused_says_why_once_and_completes_later(status: int) -> None:
     async with managed(granted()) as here:
