@@ -396,6 +396,32 @@ def test_a_write_that_is_refused_changes_nothing() -> None:
         assert run.listed() == before == {B: meaning_of(policy(B))}
 
 
+def test_a_refusal_leaves_in_doubt_what_was_listed_meanwhile() -> None:
+    with running() as run:
+        run.server.policies[A] = policy(A)
+        run.listed()
+        task = run.start(run.snapshot.delete(A))
+        (call,) = run.server.calls
+        run.snapshot.expire()
+        run.server.policies[A] = policy(A, "logs")
+        run.listed()
+        run.fail(call, REFUSED)
+        assert task.exception() is REFUSED
+        assert run.listed() == {A: UNREADABLE}
+
+
+def test_a_refusal_does_not_undo_what_was_written_just_before() -> None:
+    with running() as run:
+        run.listed()
+        run.written(run.snapshot.ensure(policy(A)))
+        task = run.start(run.snapshot.delete(A))
+        run.fail(run.server.calls[0], REFUSED)
+        assert task.exception() is REFUSED
+        del run.server.policies[A]  # as a service lists it that is slow to show it
+        run.snapshot.expire()
+        assert run.listed() == {A: meaning_of(policy(A))}
+
+
 def test_a_write_under_way_is_in_doubt() -> None:
     with running() as run:
         run.server.policies[A] = policy(A)

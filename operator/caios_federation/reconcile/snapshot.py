@@ -101,11 +101,11 @@ class PolicySnapshot:
             try:
                 await request()
             except errors.Terminal:
-                # Refused, so it is as it was; but a LIST that was taken meanwhile knows better.
+                # Refused, so it is as it was; if a LIST was taken meanwhile, that stays in doubt.
                 self._written.pop(name, None)
                 if last is not None:
                     self._written[name] = last
-                if known is not None and self._known is known:
+                if known is not None:
                     _put(known, name, before)
                 raise
             self._wrote(name, meaning)

@@ -74,14 +74,17 @@ class Script:
     journal: list[str] = field(default_factory=list)
     faults: dict[str, Fault] = field(default_factory=dict)
     pauses: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
-    """What a step waits for, once."""
+    """What a step waits for, once: before it takes effect, or before it is answered."""
 
     async def came(self, step: str) -> Fault | None:
         """Note a step; return how it fails, if it does."""
         self.journal.append(step)
+        await self.pause(step)
+        return self.faults.get(step)
+
+    async def pause(self, step: str) -> None:
         if (pause := self.pauses.pop(step, None)) is not None:
             await pause()
-        return self.faults.get(step)
 
 
 @dataclass(slots=True)
@@ -98,6 +101,7 @@ class Cluster(Api):
         if fault is not None and not fault.after:
             return await fault.answer()
         answer = await self._do(step, request)
+        await self.script.pause(f"answer to {step}")
         return await fault.answer() if fault is not None else answer
 
     async def _do(self, step: str, request: Seen) -> web.StreamResponse:

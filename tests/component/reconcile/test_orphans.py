@@ -203,12 +203,13 @@ async def test_a_policy_that_is_retained_while_the_record_is_read_stays() -> Non
         await here.look()
         put(here, named("a"))
         here.restart()
-        pause = Pause(here, "read record")
+        pause = Pause(here, "answer to read record")
         sweeping = asyncio.ensure_future(here.look_at_federation())
         await pause.reached.wait()
         here.delete()
         leaving = asyncio.ensure_future(here.look())
-        await asyncio.sleep(0)
+        await asyncio.wait([leaving], timeout=0.2)  # as far as it gets meanwhile
+        here.watch()
         pause.go_on.set()
         await leaving
         await sweeping

@@ -323,6 +323,17 @@ async def test_a_policy_that_is_repaired_has_its_grace_time_too() -> None:
         assert here.told("CredentialsVerified") == ("False", "MintDenied")
 
 
+async def test_the_grace_time_is_of_the_policy_however_the_first_try_ended() -> None:
+    async with managed(granted()) as here:
+        here.fail("exchange", 500)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.fail("exchange", 403)
+        here.restart()
+        here.world.clock.advance(119)
+        assert await here.look() == 5
+        assert here.told("CredentialsVerified") == PENDING
+
+
 async def test_a_policy_of_a_person_has_no_grace_time() -> None:
     async with managed(granted(), policyManagement="Rendered") as here:
         here.fail("exchange", 403)
