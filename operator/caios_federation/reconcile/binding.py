@@ -29,6 +29,7 @@ from caios_federation.core.verification import turned
 from caios_federation.observe import events
 from caios_federation.observe.events import Event
 from caios_federation.reconcile.acting import Acting, subject_of
+from caios_federation.reconcile.failures import rights_finding
 from caios_federation.reconcile.outcome import Outcome
 from caios_federation.reconcile.pods import Restarts, remediate, survey
 from caios_federation.reconcile.policies import Wanted, keep_policy, let_go
@@ -75,7 +76,12 @@ async def reconcile_binding(
 async def _leave(caches: Caches, acting: Acting, binding: Binding) -> float | None:
     federation = caches.federations.objects.get(binding.spec.federation_name)
     issuer = effective_issuer(federation, caches.issuer) if federation else caches.issuer
-    outcome = await let_go(caches, acting, binding, federation, issuer)
+    try:
+        outcome = await let_go(caches, acting, binding, federation, issuer)
+    except errors.Terminal as error:
+        finding = rights_finding(error, Reason.DELETE_FAILED)
+        told = events.cleanup_blocked(subject_of(binding), finding.message)
+        outcome = Outcome(finding, frozenset({told}), error=error)
     await acting.post(BINDING_KIND, binding.meta.key, outcome.events)
     if outcome.finding is not None:
         status = leaving_status(binding, outcome.finding, now=acting.now())
@@ -108,7 +114,14 @@ async def _keep_policy(caches: Caches, acting: Acting, seen: ObservedBinding) ->
         accepted=judge_accepted(seen),
         policy=None if values is None else policy_of(seen.binding, values),
     )
-    return await keep_policy(caches, acting, wanted)
+    try:
+        return await keep_policy(caches, acting, wanted)
+    except errors.NotFound:
+        raise  # the binding is gone
+    except errors.Terminal as error:
+        finding = rights_finding(error, Reason.SYNC_FAILED)
+        told = events.policy_sync_failed(subject_of(seen.binding), finding.message)
+        return Outcome(finding, frozenset({told}), error=error)
 
 
 async def _verify(acting: Acting, seen: ObservedBinding, policy: Outcome) -> Outcome:

@@ -38,6 +38,19 @@ def deletion_finding(error: errors.ClientError, federation: Federation) -> Findi
     )
 
 
+def rights_finding(error: errors.Terminal, reason: Reason) -> Finding:
+    """Return what to say when the API server refuses what a policy takes in the cluster.
+
+    That is the finalizer of the binding, and the record of retained policies.
+    """
+    return Finding(
+        Status.FALSE,
+        reason,
+        f"The operator is refused by the API server: {error}; give it the rights of "
+        "deploy/kustomize/base/rbac.yaml",
+    )
+
+
 def _problem(error: errors.ClientError, federation: Federation) -> str:
     """Say what is wrong and what to do, in words that the next attempt does not change."""
     name, api = federation.meta.name, federation.spec.endpoints.api

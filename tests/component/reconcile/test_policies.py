@@ -338,6 +338,34 @@ async def test_a_binding_stays_until_what_it_retains_is_on_record(step: str) -> 
         assert here.finalizers == [FINALIZER]
 
 
+async def test_a_record_that_may_not_be_written_is_told_of_a_binding_that_stays() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.delete(deletionPolicy="Retain")
+        here.fail("record", 403)
+        assert isinstance(await here.try_to_look(), errors.PermissionDenied)
+        assert here.told("PolicySynced") == ("False", "DeleteFailed")
+        assert "refused by the API server" in here.condition("PolicySynced")["message"]
+        assert here.world.events[2:] == ["CleanupBlocked"]
+        assert here.finalizers == [FINALIZER]
+
+
+@pytest.mark.parametrize("step", ["hold", "read record"])
+async def test_what_the_api_server_does_not_let_us_do_for_a_policy_is_told(step: str) -> None:
+    async with managed(granted()) as here:
+        here.fail(step, 403)
+        for _ in range(2):
+            assert isinstance(await here.try_to_look(), errors.PermissionDenied)
+        assert here.told("Accepted") == ("True", "Accepted")
+        assert here.told("PolicySynced") == ("False", "SyncFailed")
+        assert "give it the rights" in here.condition("PolicySynced")["message"]
+        assert here.world.events == ["PolicySyncFailed"]
+        assert here.organization.policies == {}
+        here.heal()
+        assert await here.try_to_look() is None
+        assert is_applied(here)
+
+
 async def test_a_retained_policy_that_a_binding_has_again_leaves_the_record() -> None:
     async with managed(granted()) as here:
         here.cluster.record = {NAME: "team-a/reader", "another": "x/y"}
