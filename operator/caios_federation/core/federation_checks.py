@@ -30,11 +30,16 @@ def issuer_discovered(seen: ObservedFederation) -> Finding:
     stated = seen.federation.spec.issuer_url
     if stated is not None:
         try:
-            return Finding(
-                Status.TRUE, Reason.CONFIGURED, f"spec.issuerURL says {parse_issuer(stated)}."
-            )
+            issuer = parse_issuer(stated)
         except ParseError as error:
             return Finding(Status.FALSE, Reason.DISCOVERY_FAILED, f"spec.issuerURL: {error}")
+        message = f"spec.issuerURL says {issuer}."
+        if seen.discovered_issuer not in {None, issuer}:
+            message += (
+                f" The API server says {seen.discovered_issuer}; if its tokens say that too, "
+                "remove spec.issuerURL, since CoreWeave will not accept them."
+            )
+        return Finding(Status.TRUE, Reason.CONFIGURED, message)
     if seen.discovered_issuer is not None:
         return Finding(
             Status.TRUE, Reason.DISCOVERED, f"The API server's issuer is {seen.discovered_issuer}."

@@ -18,8 +18,11 @@ async def sweep(
     """Remove policies of no binding, once for each LIST. Raises ClientError.
 
     Bindings of every federation count: two federations of one cluster may share an organization,
-    and then a prefix too. What was retained on purpose stays.
+    and then a prefix too. What was retained on purpose stays. Where a federation states another
+    issuer than the API server does, the prefix is another cluster's, and so may the bindings be.
     """
+    if caches.issuer not in {None, issuer}:
+        return frozenset()
     policies = remote.policies
     await policies.current()
     if not policies.unswept:

@@ -8,6 +8,7 @@ import pytest
 import builders
 from caios_federation.clients import errors
 from caios_federation.core.naming import policy_name
+from caios_federation.core.principal import Issuer
 from component.reconcile.managed import (
     FINALIZER,
     GRANT,
@@ -39,6 +40,16 @@ async def test_an_orphan_goes_and_what_is_foreign_stays() -> None:
         assert here.world.events == ["PolicyRemoved"]
         (line,) = (x for x in here.world.lines if x["event"] == "orphaned policy removed")
         assert (line["federation"], line["policyName"]) == ("default", NAME)
+
+
+async def test_a_federation_that_states_another_clusters_issuer_removes_nothing_of_it() -> None:
+    other = Issuer("https://oidc.example/id/of-another-cluster")
+    name = policy_name(other, "team-a", "reader")
+    async with managed(issuerURL=other) as here:
+        put(here, name)
+        await here.look_at_federation()
+        assert name in here.organization.policies
+        assert here.world.events == []
 
 
 async def test_orphans_are_looked_for_once_after_each_list() -> None:

@@ -287,6 +287,15 @@ def test_a_stated_issuer_beats_the_discovered_one() -> None:
     assert conditions(status)["IssuerDiscovered"] == ("True", "Configured")
 
 
+def test_a_stated_issuer_that_is_not_the_clusters_is_told() -> None:
+    stated = builders.parsed_federation(issuerURL="https://oidc.example/id/9")
+    message = issuer_discovered(federation=stated).message
+    assert f"The API server says {builders.ISSUER}" in message
+    assert "remove spec.issuerURL" in message
+    same = builders.parsed_federation(issuerURL=builders.ISSUER)
+    assert issuer_discovered(federation=same).message == f"spec.issuerURL says {builders.ISSUER}."
+
+
 def test_a_stated_issuer_that_is_none_is_told_with_its_field() -> None:
     stated = builders.parsed_federation(issuerURL="http://oidc.example")
     finding = issuer_discovered(federation=stated)
