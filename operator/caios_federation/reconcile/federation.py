@@ -40,7 +40,8 @@ async def reconcile_federation(caches: Caches, acting: Acting, name: str) -> flo
     look = await _look(acting, federation, issuer, remote)
     told, problem = look.events, None
     try:
-        told |= await _sweep(caches, acting, federation, issuer, remote)
+        if not _token_is_bad(look):
+            told |= await _sweep(caches, acting, federation, issuer, remote)
     except errors.ClientError as error:
         problem = error
     await acting.post(FEDERATION_KIND, name, told)
@@ -97,6 +98,15 @@ async def _check_token(acting: Acting, federation: Federation, remote: Remote) -
     if finding.status is Status.TRUE:
         remote.policies.retry()  # for the bindings that are looked at now, since it turned
     return finding
+
+
+def _token_is_bad(look: Look) -> bool:
+    """Tell whether asking with the API token would fail.
+
+    The growing pauses after failures would then put off the next look at the token, and everything
+    waits for that one.
+    """
+    return look.api_token is not None and look.api_token.status is not Status.TRUE
 
 
 async def _sweep(

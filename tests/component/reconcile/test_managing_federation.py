@@ -84,6 +84,17 @@ async def test_a_secret_without_a_token_is_told_with_what_to_do() -> None:
         assert "into key 'token' of Secret caios-federation/coreweave" in message
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_while_the_token_is_bad_the_next_look_at_it_comes_in_time(status: int) -> None:
+    """What fails comes again after growing pauses, up to two minutes."""
+    async with managed() as here:
+        here.fail("whoami", status)
+        here.fail("list", status)
+        here.forget_looks()
+        assert await here.look_at_federation() is not None
+        assert "list" not in here.steps()
+
+
 async def test_a_list_that_fails_keeps_no_status_from_being_written() -> None:
     async with managed() as here:
         here.fail("list", 500)

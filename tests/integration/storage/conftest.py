@@ -105,6 +105,16 @@ class Remote:
         finally:
             self.faults()
 
+    @contextmanager
+    def knobs(self, **changes: object) -> Iterator[None]:
+        """Have other knobs for as long as the block takes."""
+        before = self.call("GET", "/testbed/settings")
+        self.call("PATCH", "/testbed/settings", changes)
+        try:
+            yield
+        finally:
+            self.call("PATCH", "/testbed/settings", before)
+
     def requests(self, operation: str = "") -> list[dict[str, Any]]:
         """Return the log of requests, oldest first: of one operation, or of all."""
         query = f"?operation={operation}" if operation else ""
@@ -234,12 +244,12 @@ def granted(namespace: str, *grants: dict[str, Any], **spec: Any) -> tuple[dict[
     return account(namespace, name), bound(namespace, name, name, **asked, **spec)
 
 
-def secret(token: str) -> dict[str, Any]:
+def secret(token: str, name: str = SECRET) -> dict[str, Any]:
     """Return the Secret that holds the API token."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": SECRET, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "stringData": {"token": token},
     }
 
