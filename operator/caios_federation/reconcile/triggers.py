@@ -7,6 +7,7 @@ from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import ConditionType
 from caios_federation.api.federation import Federation
+from caios_federation.api.objects import Meta
 from caios_federation.caches import PLAIN, Caches, Change
 from caios_federation.clients.kubernetes import BINDING, FEDERATION, NAMESPACE, SERVICE_ACCOUNT
 from caios_federation.reconcile.queue import Key
@@ -50,7 +51,9 @@ def affected(caches: Caches, change: Change, *, own: bool = False) -> Iterable[K
         keys = set(_of_binding(caches, before, now))
         return keys - {binding_key(now)} if own and now and _same_wish(before, now) else keys
     if change.kind is FEDERATION:
-        return _of_federation(caches, change.key, judged=_judged(before) != _judged(now))
+        keys = set(_of_federation(caches, change.key, judged=_judged(before) != _judged(now)))
+        same = before and now and _same_meta(before.meta, now.meta)
+        return keys - {federation_key(change.key)} if own and same else keys
     if change.kind is NAMESPACE:
         return _of_namespace(caches, change.key)
     return everything(caches)
@@ -101,9 +104,14 @@ def _of_binding(caches: Caches, before: Binding | None, now: Binding | None) -> 
 
 def _same_wish(before: Binding | None, now: Binding) -> bool:
     """Tell whether at most status and finalizers differ."""
-    return before is not None and (
-        (before.meta.uid, before.meta.generation, before.meta.deleting, before.ours)
-        == (now.meta.uid, now.meta.generation, now.meta.deleting, now.ours)
+    return before is not None and before.ours == now.ours and _same_meta(before.meta, now.meta)
+
+
+def _same_meta(before: Meta, now: Meta) -> bool:
+    return (before.uid, before.generation, before.deleting) == (
+        now.uid,
+        now.generation,
+        now.deleting,
     )
 
 

@@ -184,6 +184,22 @@ def test_our_own_write_has_its_federation_looked_at_and_not_the_binding_again() 
     assert own(caches, caches.bindings, held) == {federation_key()}
 
 
+def test_our_own_status_of_a_federation_bears_on_its_bindings_alone() -> None:
+    caches = Caches()
+    bound(caches, "reader")
+    after(caches, caches.federations, builders.federation())
+    body = builders.federation()
+    body["metadata"]["resourceVersion"] = "7"
+    counted = {**body, "status": {"bindings": {"total": 1, "ready": 0}}}
+    assert own(caches, caches.federations, counted) == set()
+    body["metadata"]["resourceVersion"] = "8"
+    valid = {"conditions": [{"type": "APITokenValid", "status": "True"}]}
+    assert own(caches, caches.federations, {**body, "status": valid}) == {binding_key("reader")}
+    changed = builders.federation(region="US-EAST-01A")
+    changed["metadata"] |= {"resourceVersion": "9", "generation": 2}
+    assert federation_key() in own(caches, caches.federations, changed)
+
+
 def test_somebody_elses_change_that_came_with_the_answer_is_looked_at() -> None:
     for change in (
         {"generation": 2},
@@ -240,11 +256,10 @@ def test_a_condition_of_a_federation_that_turns_bears_on_its_bindings(kind: str)
     bound(caches, "one")
     bound(caches, "two", federationName="special")
     after(caches, caches.federations, turned(kind, "False"))
-    expected = {federation_key(), binding_key("one")}
-    assert own(caches, caches.federations, turned(kind, "True")) == expected
+    assert own(caches, caches.federations, turned(kind, "True")) == {binding_key("one")}
     told_otherwise = turned(kind, "True")
     told_otherwise["status"]["conditions"][0]["message"] = "another"
-    assert own(caches, caches.federations, told_otherwise) == {federation_key()}
+    assert own(caches, caches.federations, told_otherwise) == set()
 
 
 @pytest.mark.parametrize("kind", ["Ready", "IssuerDiscovered"])
