@@ -10,7 +10,7 @@ import datetime as dt
 import random
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +94,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Connect, fill the caches in the background, and act if the role says so."""
     async with (
         connect() as client,
-        coreweave.connect(settings.coreweave) as remote,
+        _coreweave(settings) as remote,
         asyncio.TaskGroup() as tasks,
     ):
         await _crds_served(client)
@@ -119,6 +119,13 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             yield runtime
         finally:
             runtime.stopping.set()
+
+
+def _coreweave(settings: Settings) -> AbstractAsyncContextManager[CoreWeave | None]:
+    """Open what asks CoreWeave; the webhook role asks nothing, and nothing of it may stop it."""
+    if settings.role is Role.WEBHOOK:
+        return nullcontext()
+    return coreweave.connect(settings.coreweave)
 
 
 async def _background(runtime: Runtime) -> None:
@@ -223,9 +230,9 @@ def _admission_server(
 
 
 def _controller(
-    settings: Settings, caches: Caches, client: KubernetesClient, remote: CoreWeave
+    settings: Settings, caches: Caches, client: KubernetesClient, remote: CoreWeave | None
 ) -> Controller | None:
-    if settings.role is Role.WEBHOOK:
+    if remote is None:
         return None
     return Controller(settings, caches, client, remote)
 

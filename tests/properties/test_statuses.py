@@ -14,7 +14,8 @@ from caios_federation.api.binding import Binding, parse_binding
 from caios_federation.api.federation import parse_federation
 from caios_federation.caches import Account
 from caios_federation.core.account import Annotations, Wish, federation_problem, relevant, wish_of
-from caios_federation.core.observed import ObservedBinding, ObservedFederation
+from caios_federation.core.judgement import judge
+from caios_federation.core.observed import Acted, ObservedBinding, ObservedFederation
 from caios_federation.core.principal import Issuer
 from caios_federation.core.status import binding_status, federation_status
 from caios_federation.reconcile.service_account import render_binding
@@ -94,7 +95,8 @@ def saying(**texts: str) -> ObservedBinding:
 @given(observed())
 @example(saying(audience="x" * 1025))
 def test_every_status_of_a_binding_fits_its_crd(seen: ObservedBinding) -> None:
-    body = {"spec": {"serviceAccountName": "reader"}, "status": binding_status(seen, now=NOW)}
+    status = binding_status(judge(seen), Acted(), now=NOW)
+    body = {"spec": {"serviceAccountName": "reader"}, "status": status}
     assert refusals(BINDING, body) == []
 
 

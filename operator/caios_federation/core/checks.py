@@ -13,7 +13,7 @@ from caios_federation.api.federation import PolicyManagement
 from caios_federation.core.account import Wish, federation_problem, wish_of
 from caios_federation.core.grants import refusal
 from caios_federation.core.injection import effective_issuer
-from caios_federation.core.observed import ObservedBinding
+from caios_federation.core.observed import Acted, ObservedBinding
 from caios_federation.core.pods import judge_pods
 from caios_federation.core.text import shown
 
@@ -36,7 +36,8 @@ def federation_exists(seen: ObservedBinding) -> Finding | None:
         Status.FALSE,
         Reason.FEDERATION_NOT_FOUND,
         f"spec.federationName: StorageFederation {name!r} does not exist; "
-        "create it, or create a binding that names another",
+        "create it, or create a binding that names another; policies that it had applied are left "
+        "as they are",
     )
 
 
@@ -101,16 +102,18 @@ def judge_accepted(seen: ObservedBinding) -> Finding:
     return _first(ACCEPTED, seen) or accepted
 
 
-def judge_binding(seen: ObservedBinding) -> Mapping[ConditionType, Finding]:
-    """Return what is to be said of each condition of a binding."""
+def judge_binding(
+    seen: ObservedBinding, accepted: Finding, acted: Acted
+) -> Mapping[ConditionType, Finding]:
+    """Return what is to be said of each condition of a binding; `accepted` is judge_accepted's."""
     findings = {
-        ConditionType.ACCEPTED: judge_accepted(seen),
+        ConditionType.ACCEPTED: accepted,
         ConditionType.SERVICE_ACCOUNT_FOUND: service_account_found(seen),
     }
     told = (
-        (ConditionType.POLICY_SYNCED, seen.policy),
-        (ConditionType.CREDENTIALS_VERIFIED, seen.credentials),
-        (ConditionType.PODS_FEDERATED, None if seen.pods is None else judge_pods(seen.pods)),
+        (ConditionType.POLICY_SYNCED, acted.policy),
+        (ConditionType.CREDENTIALS_VERIFIED, acted.credentials),
+        (ConditionType.PODS_FEDERATED, None if acted.pods is None else judge_pods(acted.pods)),
     )
     return findings | {kind: finding for kind, finding in told if finding is not None}
 

@@ -24,6 +24,12 @@ class ObservedBinding:
     discovered_issuer: Issuer | None
     namespace_labels: Mapping[str, str] | None = None
     """None where the namespace is not known (yet)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """What came of acting for a binding."""
+
     policy: Finding | None = None
     """What came of applying the policy; None where nothing is to be applied."""
     credentials: Finding | None = None

@@ -1,7 +1,6 @@
 """Bindings: gather what is known, let the core judge, act, and write the status when it differs."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from caios_federation.api.binding import Binding
@@ -11,20 +10,13 @@ from caios_federation.api.vocabulary import BINDING_KIND
 from caios_federation.caches import Caches, key_of
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import BINDING
-from caios_federation.core.checks import judge_accepted, judge_binding
+from caios_federation.core.checks import service_account_found
 from caios_federation.core.injection import effective_issuer
-from caios_federation.core.observed import ObservedBinding
+from caios_federation.core.judgement import Judgement, judge
+from caios_federation.core.observed import Acted, ObservedBinding
 from caios_federation.core.plan import Placement
-from caios_federation.core.pods import counts_pods, namespaces_left_alone
-from caios_federation.core.status import (
-    binding_status,
-    facts_in_force,
-    leaving_status,
-    policy_of,
-    same_status,
-    sources_of,
-    values_in_force,
-)
+from caios_federation.core.pods import PodSurvey, counts_pods, namespaces_left_alone
+from caios_federation.core.status import binding_status, leaving_status, same_status
 from caios_federation.core.verification import turned
 from caios_federation.observe import events
 from caios_federation.observe.events import Event
@@ -53,23 +45,24 @@ async def reconcile_binding(
     seen = _gather(caches, binding)
     if binding.ours and seen.holder is not None and seen.holder is not binding:
         return None  # a user's binding took over; reconcile_service_account removes this one
+    judged = judge(seen)
     try:
-        policy = await _keep_policy(caches, acting, seen)
-        credentials = await _verify(acting, seen, policy)
+        policy = await _keep_policy(caches, acting, judged)
+        credentials = await _verify(acting, judged, policy)
     except errors.NotFound:
         return None  # deleted meanwhile; the watch is about to say so
+    counted, pods = await _look_at_pods(acting, restarts, judged)
     verified_at = acting.now() if credentials.changed else binding.status.get("lastVerifiedTime")
-    seen = replace(
-        seen,
+    acted = Acted(
         policy=policy.finding,
         credentials=credentials.finding,
         verified_at=verified_at if credentials.finding else None,
+        pods=counted,
     )
-    seen, pods = await _look_at_pods(acting, restarts, seen)
     outcomes = (policy, credentials, pods)
-    told = _events(seen).union(*(outcome.events for outcome in outcomes))
+    told = _events(judged).union(*(outcome.events for outcome in outcomes))
     await acting.post(BINDING_KIND, key, told)
-    await _write(caches, acting, binding, binding_status(seen, now=acting.now()))
+    await _write(caches, acting, binding, binding_status(judged, acted, now=acting.now()))
     return _again(outcomes)
 
 
@@ -103,16 +96,16 @@ def _gather(caches: Caches, binding: Binding) -> ObservedBinding:
     )
 
 
-async def _keep_policy(caches: Caches, acting: Acting, seen: ObservedBinding) -> Outcome:
+async def _keep_policy(caches: Caches, acting: Acting, judged: Judgement) -> Outcome:
+    seen = judged.seen
     if seen.federation is None:
         return Outcome()
-    values = values_in_force(seen)
     wanted = Wanted(
         binding=seen.binding,
         federation=seen.federation,
         issuer=effective_issuer(seen.federation, seen.discovered_issuer),
-        accepted=judge_accepted(seen),
-        policy=None if values is None else policy_of(seen.binding, values),
+        accepted=judged.accepted,
+        policy=judged.policy,
     )
     try:
         return await keep_policy(caches, acting, wanted)
@@ -124,41 +117,44 @@ async def _keep_policy(caches: Caches, acting: Acting, seen: ObservedBinding) ->
         return Outcome(finding, frozenset({told}), error=error)
 
 
-async def _verify(acting: Acting, seen: ObservedBinding, policy: Outcome) -> Outcome:
-    values = values_in_force(seen)
-    federation = seen.federation
+async def _verify(acting: Acting, judged: Judgement, policy: Outcome) -> Outcome:
+    federation = judged.seen.federation
     if (
-        values is None
+        judged.values is None
         or federation is None
         or federation.spec.verification is not Verification.ENABLED
     ):
         return Outcome()
     identity = Identity(
-        binding=seen.binding,
+        binding=judged.seen.binding,
         federation=federation,
-        values=values,
-        facts=facts_in_force(seen),
-        account_exists=seen.annotations is not None,
+        values=judged.values,
+        facts=judged.facts,
+        account_exists=judged.seen.annotations is not None,
         policy=policy,
     )
     return await verify(acting, identity)
 
 
 async def _look_at_pods(
-    acting: Acting, restarts: Restarts, seen: ObservedBinding
-) -> tuple[ObservedBinding, Outcome]:
+    acting: Acting, restarts: Restarts, judged: Judgement
+) -> tuple[PodSurvey | None, Outcome]:
     """Survey the Pods of the binding, and restart those that missed injection if it says so."""
-    settings, sources = acting.settings, sources_of(seen)
+    settings, seen = acting.settings, judged.seen
     left_alone = namespaces_left_alone(settings.namespace)
-    in_force = values_in_force(seen) is not None
-    if not (in_force and counts_pods(sources, seen.namespace_labels, left_alone)):
-        return seen, Outcome()
+    counted = counts_pods(judged.sources, seen.namespace_labels, left_alone)
+    if judged.values is None or not counted:
+        return None, Outcome()
     place = Placement(**settings.pods.model_dump())
-    found = await survey(acting.client, sources, place, page_size=settings.caches.page_size)
     status = seen.federation.status if seen.federation else {}
     serving = turned(status, ConditionType.INJECTION_SERVING, Status.TRUE)
-    remedied = await remediate(acting, restarts, seen.binding, found, serving)
-    seen = replace(seen, pods=remedied.pods)
+    size = settings.caches.page_size
+    try:
+        found = await survey(acting.client, judged.sources, place, page_size=size)
+        remedied = await remediate(acting, restarts, seen.binding, found, serving)
+    except errors.Retryable as error:
+        # What was done before is told all the same, and the Pods are looked at again.
+        return _uncounted(), Outcome(error=error)
     subject, told = subject_of(seen.binding), set[Event]()
     again = remedied.again_after_seconds
     if remedied.pods.missed:
@@ -166,7 +162,11 @@ async def _look_at_pods(
         soon = settings.reconcile.missed_seconds
         again = soon if again is None else min(soon, again)
     told.update(events.pods_restarted(subject, sentence) for sentence in remedied.restarted)
-    return seen, Outcome(events=frozenset(told), again_after_seconds=again)
+    return remedied.pods, Outcome(events=frozenset(told), again_after_seconds=again)
+
+
+def _uncounted() -> PodSurvey:
+    return PodSurvey(0, 0, problem="The API server did not list the Pods; they are counted again")
 
 
 async def _write(
@@ -195,10 +195,9 @@ def _again(outcomes: tuple[Outcome, ...]) -> float | None:
     return min(waits, default=None)
 
 
-def _events(seen: ObservedBinding) -> frozenset[Event]:
-    subject, findings = subject_of(seen.binding), judge_binding(seen)
-    accepted = findings[ConditionType.ACCEPTED]
-    account = findings[ConditionType.SERVICE_ACCOUNT_FOUND]
+def _events(judged: Judgement) -> frozenset[Event]:
+    subject, accepted = subject_of(judged.seen.binding), judged.accepted
+    account = service_account_found(judged.seen)
     told = set()
     if accepted.reason is Reason.CONFLICT:
         told.add(events.conflict(subject, accepted.message))

@@ -70,7 +70,7 @@ async def _look(
         trust = _ISSUER_FIRST if observed else None
     else:
         token = await _check_token(acting, federation, remote)
-        if observed:
+        if observed and token.status is Status.TRUE:  # else the condition says that it waits
             outcome = await keep_trust(remote.api, federation, issuer)
             trust = outcome.finding
             if outcome.changed:

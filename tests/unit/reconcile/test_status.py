@@ -10,9 +10,10 @@ import builders
 from caios_federation.api.binding import Binding, parse_binding
 from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
 from caios_federation.core.account import relevant
-from caios_federation.core.checks import ACCEPTED, judge_binding
+from caios_federation.core.checks import ACCEPTED, judge_accepted, judge_binding
 from caios_federation.core.federation_checks import judge_federation
-from caios_federation.core.observed import ObservedBinding, ObservedFederation
+from caios_federation.core.judgement import judge
+from caios_federation.core.observed import Acted, ObservedBinding, ObservedFederation
 from caios_federation.core.pods import PodSurvey
 from caios_federation.core.status import binding_status, federation_status, same_status
 
@@ -48,11 +49,11 @@ def of_other_spec(**spec: object) -> ObservedBinding:
 
 
 def accepted(seen: ObservedBinding) -> Finding:
-    return judge_binding(seen)[ConditionType.ACCEPTED]
+    return judge_binding(seen, judge_accepted(seen), Acted())[ConditionType.ACCEPTED]
 
 
 def account_found(seen: ObservedBinding) -> Finding:
-    return judge_binding(seen)[ConditionType.SERVICE_ACCOUNT_FOUND]
+    return judge_binding(seen, judge_accepted(seen), Acted())[ConditionType.SERVICE_ACCOUNT_FOUND]
 
 
 def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
@@ -60,7 +61,7 @@ def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def test_a_good_binding_is_accepted_and_ready() -> None:
-    assert conditions(binding_status(GOOD, now=NOW)) == {
+    assert conditions(binding_status(judge(GOOD), Acted(), now=NOW)) == {
         "Accepted": ("True", "Accepted"),
         "ServiceAccountFound": ("True", "Found"),
         "Ready": ("True", "Ready"),
@@ -68,7 +69,7 @@ def test_a_good_binding_is_accepted_and_ready() -> None:
 
 
 def test_a_good_binding_states_its_facts() -> None:
-    status = binding_status(GOOD, now=NOW)
+    status = binding_status(judge(GOOD), Acted(), now=NOW)
     assert status["observedGeneration"] == 1
     assert {
         key: status[key] for key in status if key not in {"conditions", "observedGeneration"}
@@ -82,7 +83,7 @@ def test_a_good_binding_states_its_facts() -> None:
 
 
 def test_a_binding_with_grants_states_its_policy() -> None:
-    policy = binding_status(of_other_spec(grants=[GRANT]), now=NOW)["policy"]
+    policy = binding_status(judge(of_other_spec(grants=[GRANT])), Acted(), now=NOW)["policy"]
     assert set(policy) == {"name", "digest", "document"}
     assert policy["name"].startswith("cks-")
     assert policy["digest"].startswith("sha256:")
@@ -100,8 +101,8 @@ NO_ISSUER = replace(GOOD, discovered_issuer=None)
 def test_what_acting_found_is_told_behind_what_was_judged() -> None:
     synced = Finding(Status.TRUE, Reason.SYNCED, "applied")
     denied = Finding(Status.FALSE, Reason.MINT_DENIED, "no policy allows it")
-    seen = replace(GOOD, policy=synced, credentials=denied, pods=PodSurvey(2, 1, ("a",)))
-    told = conditions(binding_status(seen, now=NOW))
+    acted = Acted(policy=synced, credentials=denied, pods=PodSurvey(2, 1, ("a",)))
+    told = conditions(binding_status(judge(GOOD), acted, now=NOW))
     assert list(told.items()) == [
         ("Accepted", ("True", "Accepted")),
         ("ServiceAccountFound", ("True", "Found")),
@@ -114,7 +115,7 @@ def test_what_acting_found_is_told_behind_what_was_judged() -> None:
 
 def test_a_managed_policy_of_no_grants_is_nothing_to_wait_for() -> None:
     managed = builders.parsed_federation(policyManagement="Managed")
-    status = binding_status(replace(GOOD, federation=managed), now=NOW)
+    status = binding_status(judge(replace(GOOD, federation=managed)), Acted(), now=NOW)
     assert conditions(status)["Ready"] == ("True", "Ready")
 
 
@@ -129,7 +130,8 @@ def test_a_federation_that_does_not_exist_is_told_with_field_value_and_next_step
         Status.FALSE,
         Reason.FEDERATION_NOT_FOUND,
         "spec.federationName: StorageFederation 'absent' does not exist; "
-        "create it, or create a binding that names another",
+        "create it, or create a binding that names another; policies that it had applied are left "
+        "as they are",
     )
 
 
@@ -174,7 +176,10 @@ def test_an_annotation_that_cannot_be_understood_is_not_ready_and_told_with_next
         "ServiceAccount 'reader': annotation caios.coreweave.com/inject is 'ture', so its Pods "
         'are not injected; set it to "true" or "false"',
     )
-    assert conditions(binding_status(seen, now=NOW))["Ready"] == ("False", "AnnotationInvalid")
+    assert conditions(binding_status(judge(seen), Acted(), now=NOW))["Ready"] == (
+        "False",
+        "AnnotationInvalid",
+    )
 
 
 def test_a_federation_annotation_that_is_no_name_is_told_of_our_own_binding_alone() -> None:
@@ -231,14 +236,16 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 def test_facts_are_stated_only_while_a_binding_is_in_force(kind: str) -> None:
-    status = binding_status(BAD[kind], now=NOW)
+    status = binding_status(judge(BAD[kind]), Acted(), now=NOW)
     assert set(status) == {"observedGeneration", "conditions"}
     assert conditions(status)["Ready"] == conditions(status)["Accepted"]
 
 
 @pytest.mark.parametrize("kind", BAD)
 def test_a_message_is_the_same_at_any_time_and_of_bounded_length(kind: str) -> None:
-    early, late = (binding_status(BAD[kind], now=now) for now in (NOW, "2027-01-01T00:00:00Z"))
+    early, late = (
+        binding_status(judge(BAD[kind]), Acted(), now=now) for now in (NOW, "2027-01-01T00:00:00Z")
+    )
     for before, after in zip(early["conditions"], late["conditions"], strict=True):
         assert before["message"] == after["message"]
         assert len(before["message"]) <= 1024
@@ -254,14 +261,14 @@ def test_a_message_about_the_longest_names_is_complete() -> None:
 
 
 def test_a_status_written_again_at_another_time_is_the_same() -> None:
-    first = binding_status(GOOD, now=NOW)
+    first = binding_status(judge(GOOD), Acted(), now=NOW)
     again = replace(GOOD, binding=replace(BINDING, status=first))
-    assert same_status(first, binding_status(again, now="2027-01-01T00:00:00Z"))
+    assert same_status(first, binding_status(judge(again), Acted(), now="2027-01-01T00:00:00Z"))
 
 
 def test_a_new_generation_is_observed() -> None:
     newer = replace(BINDING, meta=replace(BINDING.meta, generation=7))
-    status = binding_status(replace(GOOD, binding=newer, holder=newer), now=NOW)
+    status = binding_status(judge(replace(GOOD, binding=newer, holder=newer)), Acted(), now=NOW)
     assert status["observedGeneration"] == 7
     assert {condition["observedGeneration"] for condition in status["conditions"]} == {7}
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from builders import ISSUER, Json, parsed_binding, parsed_federation
 from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
-from caios_federation.core.checks import judge_binding
-from caios_federation.core.observed import ObservedBinding
+from caios_federation.core.checks import judge_accepted, judge_binding
+from caios_federation.core.observed import Acted, ObservedBinding
 
 GRANT: Json = {"name": "data", "buckets": ["models"], "access": "ReadOnly"}
 RULE: Json = {
@@ -33,7 +33,7 @@ def accepted(
         discovered_issuer=ISSUER if issuer else None,
         namespace_labels=labels,
     )
-    return judge_binding(seen)[ConditionType.ACCEPTED]
+    return judge_binding(seen, judge_accepted(seen), Acted())[ConditionType.ACCEPTED]
 
 
 def test_a_grant_that_no_rule_allows_is_not_accepted() -> None:
