@@ -1,6 +1,5 @@
 """The operator on a real control plane, with an organization at the emulator that it manages."""
 
-import datetime as dt
 import json
 import uuid
 from collections import Counter
@@ -17,11 +16,12 @@ from caios_federation.core.naming import policy_name, policy_prefix
 from caios_federation.core.principal import Issuer
 from caios_testbed.cluster.controlplane import ControlPlane
 from caios_testbed.cluster.ports import free_ports
-from caios_testbed.coreweave.app import Emulator, Options
+from caios_testbed.coreweave.app import Options
 from caios_testbed.coreweave.issuers import IssuerSource
 from caios_testbed.coreweave.threaded import running
 from caios_testbed.product import NAMESPACE, Kubectl, Product
 from integration.product.conftest import World, bound, federation, wait_for
+from integration.storage.remote import Json, Remote, policy_like
 
 SETTINGS = {
     "CAIOS_RECONCILE__RESYNC_SECONDS": "4",
@@ -34,7 +34,6 @@ SETTINGS = {
     "CAIOS_COREWEAVE__TIMEOUT_SECONDS": "2",
 }
 """Short periods, so that what happens on them happens within a test."""
-POLICIES = "/v1/cwobject/access-policy"
 SECRET = "coreweave-api-token"
 OPEN_RULE = {
     "name": "everything",
@@ -44,90 +43,8 @@ OPEN_RULE = {
 }
 
 
-Json = dict[str, Any]
 READ = {"name": "data", "buckets": ["data"], "access": "ReadOnly"}
 READY = ("True", "Ready")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A policy that was stored at CoreWeave, or removed."""
-
-    time: dt.datetime
-    name: str
-    policy: dict[str, Any] | None
-    """The whole document; None for a removal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """The emulator, as an administrator of the organization sees it."""
-
-    emulator: Emulator
-    pool: urllib3.PoolManager
-
-    def call(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401  # any JSON
-        """Send a request with the API token; return the JSON of the answer, which is a success."""
-        answer = self.pool.request(
-            method,
-            self.emulator.url + path,
-            body=None if body is None else json.dumps(body).encode(),
-            headers={
-                "Authorization": f"Bearer {self.emulator.api_token}",
-                "Content-Type": "application/json",
-            },
-        )
-        assert answer.status == 200, answer.data
-        return json.loads(answer.data)
-
-    def policies(self) -> dict[str, Any]:
-        """Return every policy of the organization by name."""
-        return {policy["name"]: policy for policy in self.call("GET", POLICIES)["policies"]}
-
-    def put_policy(self, policy: Mapping[str, Any]) -> None:
-        """Create or replace a policy, as a person in the Console would."""
-        self.call("POST", POLICIES, {"policy": policy})
-
-    def delete_policy(self, name: str) -> None:
-        """Remove a policy."""
-        self.call("DELETE", f"{POLICIES}/{name}")
-
-    def faults(self, *rules: Mapping[str, Any]) -> None:
-        """Have exactly these faults from now on."""
-        self.call("PUT", "/testbed/faults", {"rules": list(rules)})
-
-    @contextmanager
-    def failing(self, *rules: Mapping[str, Any]) -> Iterator[None]:
-        """Have exactly these faults for as long as the block takes."""
-        self.faults(*rules)
-        try:
-            yield
-        finally:
-            self.faults()
-
-    @contextmanager
-    def knobs(self, **changes: object) -> Iterator[None]:
-        """Have other knobs for as long as the block takes."""
-        before = self.call("GET", "/testbed/settings")
-        self.call("PATCH", "/testbed/settings", changes)
-        try:
-            yield
-        finally:
-            self.call("PATCH", "/testbed/settings", before)
-
-    def requests(self, operation: str = "") -> list[dict[str, Any]]:
-        """Return the log of requests, oldest first: of one operation, or of all."""
-        query = f"?operation={operation}" if operation else ""
-        found: list[dict[str, Any]] = self.call("GET", f"/testbed/requests{query}")["requests"]
-        return found
-
-    def changes(self) -> list[Change]:
-        """Return every change of a policy since the start; no fault hits this."""
-        found = self.call("GET", "/testbed/policies/history")["changes"]
-        return [
-            Change(dt.datetime.fromisoformat(each["time"]), each["name"], each["policy"])
-            for each in found
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +87,12 @@ class Storage:
     def policy_of(self, namespace: str, name: str) -> Any:  # noqa: ANN401  # any JSON
         """Return a binding's policy at CoreWeave, or None."""
         return self.remote.policies().get(self.policy_name(namespace, name))
+
+    def of_federation(self, name: str, kind: str) -> Json:
+        """Return a condition of a federation; empty while it is not there."""
+        body = self.world.get("sfed", "default", name) or {}
+        found = body.get("status", {}).get("conditions", [])
+        return next((each for each in found if each["type"] == kind), {})
 
     def events(self, namespace: str, name: str) -> Counter[str]:
         """Return how many events of each reason there are about a binding."""
@@ -214,18 +137,6 @@ class Storage:
     def restart(self) -> None:
         """Start the operator anew, ended as Kubernetes ends it if it still runs."""
         self.world.product.start(SETTINGS)
-
-
-def policy_like(*actions: str) -> Json:
-    """Return a policy with one statement about everything, without a name."""
-    statement = {
-        "name": "by-hand",
-        "effect": "Allow",
-        "actions": list(actions),
-        "resources": ["*"],
-        "principals": ["coreweave/somebody"],
-    }
-    return {"version": "v1alpha1", "statements": [statement]}
 
 
 def account(namespace: str, name: str) -> Json:

@@ -10,7 +10,8 @@ from caios_federation.api.binding import parse_binding
 from caios_federation.core.naming import policy_name
 from caios_federation.core.policy import compile_policy, document
 from caios_federation.core.principal import Identity, Issuer, render_principal
-from integration.storage.conftest import Change, Json, Storage, granted
+from integration.storage.conftest import Storage, granted
+from integration.storage.remote import Change, Json
 
 NAMESPACES = tuple(f"fleet-{number}" for number in range(8))
 

@@ -9,8 +9,9 @@ from caios_federation.api import vocabulary as words
 from caios_testbed.cluster.waiting import eventually
 from caios_testbed.product import NAMESPACE
 from integration.product.conftest import wait_for
-from integration.storage.conftest import READ, READY, Json, Storage, granted
+from integration.storage.conftest import READ, READY, Storage, granted
 from integration.storage.fleet import foreign
+from integration.storage.remote import Json
 
 Federate = Callable[..., str]
 FAILED = ("False", "DeleteFailed")

@@ -10,7 +10,8 @@ import pytest
 
 from caios_testbed.product import CommandError
 from integration.product.conftest import wait_for
-from integration.storage.conftest import READ, READY, Json, Storage, granted
+from integration.storage.conftest import READ, READY, Storage, granted
+from integration.storage.remote import Json
 from tenancy import ATTEMPTS, NAMESPACES, RIGHTFUL, Bid, federations
 
 Federate = Callable[..., str]
