@@ -67,7 +67,7 @@ class Organization:
 
     The token is asked for before every request; when it is refused, its owner decides what to do.
     Everything raises ClientError: Unauthenticated, PermissionDenied, RateLimited, Unavailable,
-    Malformed, WriteConflict (it exists already), Rejected, and NotFound as stated.
+    Malformed, WriteConflict (it exists already), Rejected, BadEndpoint, and NotFound as stated.
     """
 
     def __init__(self, http: Http, endpoint: str, token: Token) -> None:

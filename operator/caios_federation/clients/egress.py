@@ -15,7 +15,7 @@ from caios_federation.settings import CoreWeaveSettings
 def address(text: str, path: str = "") -> URL:
     """Return `text`, an endpoint or a whole URL, with `path` (quoted) behind it.
 
-    Raises Rejected unless a token may be sent there: over TLS, or within this machine.
+    Raises BadEndpoint unless a token may be sent there: over TLS, or within this machine.
     """
     try:
         url = URL(text)
@@ -24,12 +24,12 @@ def address(text: str, path: str = "") -> URL:
         url = URL()
     strange = url.user or url.password or url.query_string or url.fragment
     if url.scheme not in {"http", "https"} or not url.host or strange:
-        raise errors.Rejected(
+        raise errors.BadEndpoint(
             "spec.endpoints.api: not the address of an API; "
             f"write one such as {words.DEFAULT_API_ENDPOINT}"
         )
     if url.scheme == "http" and not _is_loopback(url.host):
-        raise errors.Rejected(
+        raise errors.BadEndpoint(
             f"spec.endpoints.api: {shown(str(url.origin()), 80)} would show tokens to the network; "
             "use https:// (http:// is for loopback hosts only)"
         )

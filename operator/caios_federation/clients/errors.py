@@ -11,8 +11,9 @@ ClientError                 message safe to show: no token, no body but known fi
     ├── NotFound            no such object
     ├── Unauthenticated     401: it does not know who we are
     ├── PermissionDenied    403: it does, and we may not
-    └── Rejected            the request does not pass the other side's checks
-        └── BadRequest      400
+    ├── Rejected            the request does not pass the other side's checks
+    │   └── BadRequest      400
+    └── BadEndpoint         nothing was sent: a token must not go to that address
 """
 
 
@@ -71,3 +72,7 @@ class Rejected(Terminal):
 
 class BadRequest(Rejected):
     """400: the other system could not make sense of the request, or did not take its token."""
+
+
+class BadEndpoint(Terminal):
+    """Nothing was sent: the address is none, or would show tokens to the network."""

@@ -72,4 +72,6 @@ def _problem(error: errors.ClientError, federation: Federation) -> str:
             "user cwobject:EnsureAccessPolicy, cwobject:ListAccessPolicy and "
             "cwobject:DeleteAccessPolicy on *, or the role Object Storage Admin"
         )
+    if isinstance(error, errors.BadEndpoint):
+        return f"StorageFederation {name!r} has no address that tokens may go to: {error}"
     return f"The request is refused: {error}"

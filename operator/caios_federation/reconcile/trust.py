@@ -55,6 +55,12 @@ async def check_token(organization: Organization) -> Finding:
         )
     except errors.Retryable:
         return _unavailable("whether the API token is valid")
+    except errors.BadEndpoint as error:
+        return Finding(
+            Status.UNKNOWN,
+            Reason.PENDING,
+            f"The API token is sent nowhere, so it is not known whether it is valid: {error}",
+        )
     except errors.Terminal as error:
         return Finding(
             Status.UNKNOWN,
@@ -116,11 +122,11 @@ async def _make(
 
 
 def _failed(wanted: OIDCConfiguration, error: errors.ClientError, what: str) -> Finding:
-    if isinstance(error, TokenMissing):
+    if isinstance(error, TokenMissing | errors.BadEndpoint):
         return Finding(
             Status.UNKNOWN,
             Reason.PENDING,
-            "There is no API token to ask with; the condition APITokenValid says why",
+            "CoreWeave cannot be asked with an API token; the condition APITokenValid says why",
         )
     if isinstance(error, errors.Retryable) and not isinstance(error, errors.WriteConflict):
         return _unavailable("whether it trusts this cluster")

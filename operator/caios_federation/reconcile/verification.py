@@ -123,6 +123,12 @@ def _refusal(identity: Identity, error: errors.ClientError) -> Finding | None:
         granted = bool(identity.binding.spec.grants)
         applied = identity.policy.finding is not None  # and it is True, or nothing is tried
         return mint_denied(identity.values, granted=granted, applied=applied)
+    if isinstance(error, errors.BadEndpoint):
+        return Finding(
+            Status.FALSE,
+            Reason.VERIFICATION_FAILED,
+            f"No token is sent to {identity.values.credentials_uri} to try it: {error}",
+        )
     if isinstance(error, errors.Terminal | errors.Malformed):
         return Finding(
             Status.FALSE,

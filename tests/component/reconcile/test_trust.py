@@ -149,6 +149,17 @@ async def test_an_address_that_is_not_the_apis_is_told_with_its_field(world: Wor
     assert found.message.startswith("spec.endpoints.api does not lead to CoreWeave's API")
 
 
+async def test_an_address_that_tokens_must_not_go_to_is_not_blamed_on_coreweave() -> None:
+    async with holder_of("planted", "http://api.example.com") as api:
+        token = await check_token(api)
+        trust = (await keep_trust(api, MANAGED, ISSUER)).finding
+    assert (token.status, token.reason) == (Status.UNKNOWN, Reason.PENDING)
+    assert "sent nowhere" in token.message
+    assert "spec.endpoints.api: 'http://api.example.com' would show tokens" in token.message
+    assert (trust.status, trust.reason) == (Status.UNKNOWN, Reason.PENDING)
+    assert "APITokenValid" in trust.message
+
+
 async def no_token() -> SecretStr:
     raise TokenMissing("Secret ops/coreweave does not exist")
 

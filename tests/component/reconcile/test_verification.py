@@ -247,6 +247,15 @@ async def test_an_answer_of_somebody_else_is_told_apart(fault: dict[str, Any]) -
         assert here.world.events == []
 
 
+async def test_an_address_that_tokens_must_not_go_to_is_told_as_such() -> None:
+    async with plain(endpoints={"api": "http://api.example.com"}) as here:
+        await here.look()
+        assert here.told("CredentialsVerified") == ("False", "VerificationFailed")
+        message = here.condition("CredentialsVerified")["message"]
+        assert message.startswith("No token is sent to http://api.example.com/")
+        assert "use https://" in message
+
+
 @pytest.mark.parametrize("status", [500, 502, 503, 429])
 async def test_a_service_in_trouble_says_nothing_of_the_identity(status: int) -> None:
     async with plain() as here:

@@ -27,6 +27,7 @@ Kind = type[errors.ClientError]
         (errors.PermissionDenied, Status.FALSE, Reason.PERMISSION_DENIED, "give its user"),
         (errors.Rejected, Status.FALSE, Reason.REJECTED, DETAIL),
         (errors.BadRequest, Status.FALSE, Reason.REJECTED, DETAIL),
+        (errors.BadEndpoint, Status.FALSE, Reason.SYNC_FAILED, f"may go to: {DETAIL}"),
         (errors.NotFound, Status.FALSE, Reason.SYNC_FAILED, DETAIL),
     ],
 )
