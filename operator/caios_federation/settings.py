@@ -128,7 +128,8 @@ class ReconcileSettings(_Group):
     """How the controller works."""
 
     workers: int = Field(default=8, ge=1)
-    """Reconciliations at the same time."""
+    """Reconciliations at the same time. One that waits for another system for more than a quarter
+    of a second no longer counts; 64 more may be under way in this way."""
     resync_seconds: float = Field(default=600, gt=0)
     """How often everything is looked at again although nothing changed."""
     first_backoff_seconds: float = Field(default=0.5, gt=0)
@@ -150,10 +151,11 @@ class CoreWeaveSettings(_Group):
     timeout_seconds: float = Field(default=10, gt=0)
     """Time for one attempt, from connecting to the last byte."""
     attempts: int = Field(default=3, ge=1, le=10)
-    """Tries of a request that may be tried again, before the queue's longer waits."""
-    longest_retry_seconds: float = Field(default=5, gt=0)
+    """Tries of a request that fails quickly and may be tried again, before the queue's longer
+    waits."""
+    longest_retry_seconds: float = Field(default=1, gt=0)
     """Longest wait between two of them; a longer `Retry-After` is left to the queue."""
-    requests_per_second: float = Field(default=50, gt=0)
+    requests_per_second: float = Field(default=200, gt=0)
     """Most requests a second, all bindings together."""
 
 

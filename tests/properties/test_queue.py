@@ -25,6 +25,10 @@ ERRORS = [
     ValueError("x"),
 ]
 NEVER = 1e9
+PATIENCE = 0.25
+"""Seconds that a reconciliation keeps its worker."""
+WAITING = 64
+"""Reconciliations that may be under way without one."""
 KEYS = [Key("FederatedStorageBinding", "team-a", name) for name in "abcde"]
 A, B = KEYS[:2]
 
@@ -174,8 +178,10 @@ class QueueMachine(RuleBasedStateMachine):
             assert hurried <= self.added.get(key, 0)
 
     @invariant()
-    def no_more_work_than_workers(self) -> None:
-        assert len(self.run.work.under_way) <= WORKERS
+    def no_more_work_than_workers_but_what_waits_for_long(self) -> None:
+        work, now = self.run.work, self.run.loop.time()
+        fresh = [key for key in work.under_way if now - work.times(key)[-1] < PATIENCE]
+        assert len(fresh) <= WORKERS
 
     def teardown(self) -> None:
         """Let everything succeed; then nothing is owed any more."""
@@ -224,6 +230,37 @@ def test_keys_are_worked_on_in_the_order_in_which_they_were_added() -> None:
         for key in KEYS:
             run.succeed(key)
         assert [key for key, _ in run.work.started] == KEYS
+
+
+def test_a_key_that_waits_for_long_does_not_hold_up_the_others() -> None:
+    with running(workers=1) as run:
+        run.add(A, B)
+        run.loop.advance(PATIENCE - 0.01)
+        assert set(run.work.under_way) == {A}
+        run.loop.advance(0.02)
+        assert set(run.work.under_way) == {A, B}
+        run.succeed(B)
+        run.succeed(A)
+
+
+def test_sixty_keys_that_wait_hold_up_another_for_two_seconds() -> None:
+    waiting = [Key("FederatedStorageBinding", "team-b", f"b-{number}") for number in range(60)]
+    with running(workers=8) as run:
+        run.add(*waiting, A)
+        run.loop.advance(2.5)
+        assert A in run.work.under_way
+        assert set(waiting) < set(run.work.under_way)
+
+
+def test_no_more_keys_than_there_are_places_are_under_way_however_long_they_wait() -> None:
+    many = [Key("FederatedStorageBinding", "team-b", f"b-{number}") for number in range(200)]
+    with running(workers=WORKERS) as run:
+        run.add(*many)
+        run.loop.advance(100)
+        assert len(run.work.under_way) == WORKERS + WAITING
+        run.succeed(many[0])
+        run.loop.advance(1)
+        assert len(run.work.under_way) == WORKERS + WAITING
 
 
 def test_a_failing_key_does_not_hold_up_the_others() -> None:

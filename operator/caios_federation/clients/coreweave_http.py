@@ -1,10 +1,14 @@
 """HTTP as CoreWeave's API needs it: one pool, one rate, bounded retries, errors that are safe.
 
+What fails quickly is tried again here; what hangs is not, and is left alone for a while.
+
 A token leaves this process over TLS or to this machine alone, and never follows a redirect. No
 exception holds it, nor a body: those of aiohttp carry the headers of the request, so none of them
 is ever chained to ours.
 """
 
+import time
+from collections import defaultdict
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +25,7 @@ from yarl import URL
 from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json
 from caios_federation.clients import egress, errors
+from caios_federation.clients.circuit import Circuit, Refusal
 from caios_federation.clients.redaction import redacted
 from caios_federation.clients.retry_after import pause_of
 from caios_federation.settings import CoreWeaveSettings
@@ -29,6 +34,8 @@ _SMALL: Final = 64 << 10
 """Bytes of an answer about one thing, or of an error."""
 _FIRST_WAIT: Final = 0.2
 _JITTER: Final = 0.5
+_QUICK_SECONDS: Final = 2.0
+"""A failure that took longer is not tried again here: whoever asks would wait for it in vain."""
 _OK, _NO_CONTENT, _REDIRECT, _BAD_REQUEST, _NOT_FOUND = 200, 204, 300, 400, 404
 _SERVER_ERROR, _NOT_IMPLEMENTED = 500, 501
 _ERRORS: Final[Mapping[int, type[errors.ClientError]]] = {
@@ -109,6 +116,7 @@ class _Silence:
     problem: str
     unsent: bool
     """Whether the request was surely not taken."""
+    timed_out: bool
 
 
 class _Transient(Exception):
@@ -130,6 +138,8 @@ class Http:
         self._proxy = egress.proxy()
         # One at a time: what the limiter takes for its rate it lets through at once, too.
         self._rate = AsyncLimiter(1, 1 / settings.requests_per_second)
+        # By origin and operation: an exchange that hangs keeps nobody from writing policies.
+        self._circuits = defaultdict[tuple[URL, str], Circuit](Circuit)
         longest = settings.longest_retry_seconds
         self._retrying = stamina.AsyncRetryingCaller(
             attempts=settings.attempts,
@@ -160,11 +170,10 @@ class Http:
         body: Json | None,
         seen: set[int],
     ) -> Json:
-        await self._rate.acquire()
-        answer = await self._send(operation, url, token, body)
+        answer, quick = await self._guarded(operation, url, token, body)
         if isinstance(answer, _Silence):
             text = f"CoreWeave API: {operation.name}: {answer.problem}"
-            if answer.unsent or operation.repeat is Repeat.SAME:
+            if quick and (answer.unsent or operation.repeat is Repeat.SAME):
                 raise _Transient(errors.Unavailable(text))
             raise errors.Unavailable(text)
         if _OK <= answer.status < _REDIRECT:
@@ -177,9 +186,37 @@ class Http:
             and _BAD_REQUEST not in seen
         )
         seen.add(answer.status)
-        if again and (pause is None or pause <= self._settings.longest_retry_seconds):
+        if again and quick and (pause is None or pause <= self._settings.longest_retry_seconds):
             raise _Transient(error, pause)
         raise error
+
+    async def _guarded(
+        self, operation: Operation, url: URL, token: SecretStr, body: Json | None
+    ) -> tuple[_Answer | _Silence, bool]:
+        """Send it unless it would hang; tell too whether a failure came quickly.
+
+        Raises Unavailable.
+        """
+        circuit = self._circuits[url.origin(), operation.name]
+        given = circuit.enter()
+        if isinstance(given, Refusal):
+            raise errors.Unavailable(
+                f"CoreWeave API: {operation.name}: not asked, as it hung or failed just now",
+                retry_after_seconds=given.seconds,
+            )
+        alive, began = None, time.monotonic()
+        try:
+            await self._rate.acquire()
+            began = time.monotonic()
+            answer = await self._send(operation, url, token, body)
+            alive = not isinstance(answer, _Silence) and (
+                answer.status < _SERVER_ERROR or answer.status == _NOT_IMPLEMENTED
+            )
+        finally:
+            seconds = time.monotonic() - began
+            circuit.leave(given, alive=alive, seconds=seconds)
+        timed_out = isinstance(answer, _Silence) and answer.timed_out
+        return answer, seconds < _QUICK_SECONDS and not timed_out
 
     async def _send(
         self, operation: Operation, url: URL, token: SecretStr, body: Json | None
@@ -208,7 +245,11 @@ class Http:
                 )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             problem = next(text for kind, text in _PROBLEMS if isinstance(error, kind))
-            return _Silence(problem, unsent=isinstance(error, aiohttp.ClientConnectorError))
+            return _Silence(
+                problem,
+                unsent=isinstance(error, aiohttp.ClientConnectorError),
+                timed_out=isinstance(error, TimeoutError),
+            )
 
 
 def session(settings: CoreWeaveSettings) -> aiohttp.ClientSession:

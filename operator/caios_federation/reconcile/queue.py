@@ -2,18 +2,25 @@
 
 A key stands for an object, never for what happened to it. Adding is idempotent; a key is worked on
 by one worker at a time, again when it was added meanwhile, and with growing waits while it fails.
+Who waits for another system that hangs does not keep a worker from the others.
 """
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from caios_federation.clients.errors import ClientError, Retryable
 from caios_federation.observe.logging import logger
 from caios_federation.settings import ReconcileSettings
 
 log = logger("queue")
+
+_PATIENCE_SECONDS: Final = 0.25
+"""How long a reconciliation keeps its worker: what takes longer than that waits for others."""
+_MOST_WAITING: Final = 64
+"""Reconciliations that may be under way without a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class Queue:
         self._settings = settings
         self._jitter = jitter
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._places = asyncio.Semaphore(settings.workers + _MOST_WAITING)
         self._queued: set[Key] = set()
         self._active: set[Key] = set()
         self._again: set[Key] = set()
@@ -66,7 +74,7 @@ class Queue:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._settings.workers):
-                    tasks.create_task(self._work())
+                    tasks.create_task(self._work(tasks))
                 while True:
                     self.add(*everything())
                     await asyncio.sleep(self._settings.resync_seconds * self._jitter())
@@ -74,32 +82,38 @@ class Queue:
             for timer in self._timers.values():
                 timer.cancel()
 
-    async def _work(self) -> None:
+    async def _work(self, tasks: asyncio.TaskGroup) -> None:
+        """Be one of the workers."""
         while True:
+            await self._places.acquire()
             key = await self._ready.get()
             self._queued.discard(key)
             self._active.add(key)
-            try:
-                again = await self._reconcile(key)
-            except ClientError as error:
-                wanted = error.retry_after_seconds if isinstance(error, Retryable) else None
-                self._retry(key, str(error), least=wanted or 0)
-            except Exception as error:  # noqa: BLE001  # the edge of a queue item
-                self._retry(key, f"{type(error).__name__}: {error}"[:256], exc_info=True)
-            else:
-                self._failures.pop(key, None)
-                if again is not None:
-                    # At least the first backoff, lest a key that wants no wait keeps a worker busy.
-                    least = self._settings.first_backoff_seconds
-                    self._later(key, max(again, least) * self._jitter())
-            finally:
-                self._active.discard(key)
-                if key in self._again:
-                    self._again.discard(key)
-                    self.add(key)
-            # A reconcile that writes nothing never waits; a backlog of them would keep everything
-            # else in this process, admission too, from running.
-            await asyncio.sleep(0)
+            # As a task: a reconcile that writes nothing never waits; a backlog of them would keep
+            # everything else in this process, admission too, from running.
+            task = tasks.create_task(self._look_at(key))
+            task.add_done_callback(lambda _: self._places.release())
+            await asyncio.wait([task], timeout=_PATIENCE_SECONDS)
+
+    async def _look_at(self, key: Key) -> None:
+        try:
+            again = await self._reconcile(key)
+        except ClientError as error:
+            wanted = error.retry_after_seconds if isinstance(error, Retryable) else None
+            self._retry(key, str(error), least=wanted or 0)
+        except Exception as error:  # noqa: BLE001  # the edge of a queue item
+            self._retry(key, f"{type(error).__name__}: {error}"[:256], exc_info=True)
+        else:
+            self._failures.pop(key, None)
+            if again is not None:
+                # At least the first backoff, lest a key that wants no wait keeps a worker busy.
+                least = self._settings.first_backoff_seconds
+                self._later(key, max(again, least) * self._jitter())
+        finally:
+            self._active.discard(key)
+            if key in self._again:
+                self._again.discard(key)
+                self.add(key)
 
     def _retry(self, key: Key, problem: str, *, least: float = 0, exc_info: bool = False) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
