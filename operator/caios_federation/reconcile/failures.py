@@ -8,9 +8,10 @@ from typing import Final
 from caios_federation.api.conditions import Finding, Reason, Status
 from caios_federation.api.federation import Federation
 from caios_federation.clients import errors
-from caios_federation.reconcile.organizations import TokenMissing
+from caios_federation.reconcile.organizations import TokenMissing, TokenUnreadable
 
 _REASONS: Final[tuple[tuple[type[errors.ClientError], Reason], ...]] = (
+    (TokenUnreadable, Reason.PENDING),
     (errors.RateLimited, Reason.RATE_LIMITED),
     (errors.Retryable, Reason.API_UNAVAILABLE),
     (TokenMissing, Reason.PERMISSION_DENIED),
@@ -19,13 +20,14 @@ _REASONS: Final[tuple[tuple[type[errors.ClientError], Reason], ...]] = (
     (errors.Rejected, Reason.REJECTED),
 )
 """The first that fits decides; what fits none is SyncFailed."""
+_UNKNOWN: Final = frozenset({Reason.PENDING, Reason.API_UNAVAILABLE})
 
 
 def policy_finding(error: errors.ClientError, federation: Federation) -> Finding:
     """Return what `error` says about applying a policy."""
     fitting = (reason for kind, reason in _REASONS if isinstance(error, kind))
     reason = next(fitting, Reason.SYNC_FAILED)
-    status = Status.UNKNOWN if reason is Reason.API_UNAVAILABLE else Status.FALSE
+    status = Status.UNKNOWN if reason in _UNKNOWN else Status.FALSE
     return Finding(status, reason, f"{_problem(error, federation)}; the policy is as it was before")
 
 
@@ -54,24 +56,32 @@ def rights_finding(error: errors.Terminal, reason: Reason) -> Finding:
 def _problem(error: errors.ClientError, federation: Federation) -> str:
     """Say what is wrong and what to do, in words that the next attempt does not change."""
     name, api = federation.meta.name, federation.spec.endpoints.api
-    if isinstance(error, errors.RateLimited):
-        return f"CoreWeave's API at {api} wants fewer requests; it is asked again by itself"
-    if isinstance(error, errors.Retryable):
-        return (
-            f"CoreWeave's API at {api} does not answer, or not as documented; "
-            "it is asked again by itself, and the operator's log has each failure"
-        )
-    if isinstance(error, TokenMissing | errors.Unauthenticated):
-        return (
-            f"StorageFederation {name!r} has no API token that CoreWeave knows; "
-            "its condition APITokenValid says what to do"
-        )
-    if isinstance(error, errors.PermissionDenied):
-        return (
-            f"The API token of StorageFederation {name!r} may not manage access policies; give its "
-            "user cwobject:EnsureAccessPolicy, cwobject:ListAccessPolicy and "
-            "cwobject:DeleteAccessPolicy on *, or the role Object Storage Admin"
-        )
-    if isinstance(error, errors.BadEndpoint):
-        return f"StorageFederation {name!r} has no address that tokens may go to: {error}"
-    return f"The request is refused: {error}"
+    match error:
+        case TokenUnreadable():
+            problem = (
+                f"The API server does not let the API token of StorageFederation {name!r} be read; "
+                "it is read again by itself, and the operator's log has each failure"
+            )
+        case errors.RateLimited():
+            problem = f"CoreWeave's API at {api} wants fewer requests; it is asked again by itself"
+        case errors.Retryable():
+            problem = (
+                f"CoreWeave's API at {api} does not answer, or not as documented; "
+                "it is asked again by itself, and the operator's log has each failure"
+            )
+        case TokenMissing() | errors.Unauthenticated():
+            problem = (
+                f"StorageFederation {name!r} has no API token that CoreWeave knows; "
+                "its condition APITokenValid says what to do"
+            )
+        case errors.PermissionDenied():
+            problem = (
+                f"The API token of StorageFederation {name!r} may not manage access policies; give "
+                "its user cwobject:EnsureAccessPolicy, cwobject:ListAccessPolicy and "
+                "cwobject:DeleteAccessPolicy on *, or the role Object Storage Admin"
+            )
+        case errors.BadEndpoint():
+            problem = f"StorageFederation {name!r} has no address that tokens may go to: {error}"
+        case _:
+            problem = f"The request is refused: {error}"
+    return problem

@@ -31,6 +31,13 @@ class TokenMissing(errors.Terminal):
     """
 
 
+class TokenUnreadable(errors.Retryable):
+    """The API server does not tell the API token: it is in trouble, or does not know us.
+
+    No Unavailable and no Unauthenticated: those would be taken for what CoreWeave says.
+    """
+
+
 class ApiToken:
     """The API token in a Secret of the operator's namespace."""
 
@@ -48,7 +55,7 @@ class ApiToken:
         self._held: tuple[float, SecretStr] | None = None
 
     async def __call__(self) -> SecretStr:
-        """Return the token. Raises TokenMissing, or another ClientError of the API server."""
+        """Return the token. Raises TokenMissing, and TokenUnreadable."""
         if self._held is None or self._clock() - self._held[0] >= _TOKEN_SECONDS:
             self._held = None
             self._held = (self._clock(), await self._read())
@@ -66,6 +73,11 @@ class ApiToken:
             raise TokenMissing(f"{where} does not exist") from None
         except errors.PermissionDenied:
             raise TokenMissing(f"{where} may not be read by the operator") from None
+        except errors.ClientError as error:
+            asked = error.retry_after_seconds if isinstance(error, errors.Retryable) else None
+            raise TokenUnreadable(
+                f"{where} cannot be read: {error}", retry_after_seconds=asked
+            ) from error
         encoded = (secret.get("data") or {}).get(words.API_TOKEN_KEY)
         if not encoded:
             raise TokenMissing(f"{where} has no key {words.API_TOKEN_KEY!r}")

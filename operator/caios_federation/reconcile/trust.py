@@ -20,7 +20,7 @@ from caios_federation.core.trust import (
     wanted_trust,
 )
 from caios_federation.reconcile.acting import log
-from caios_federation.reconcile.organizations import TokenMissing
+from caios_federation.reconcile.organizations import TokenMissing, TokenUnreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,37 +38,45 @@ async def check_token(organization: Organization) -> Finding:
         await organization.whoami()
     except TokenMissing:
         raise
-    except errors.Unauthenticated:
-        return Finding(
-            Status.FALSE,
-            Reason.UNAUTHORIZED,
-            "CoreWeave does not know the API token: it is mistyped, expired or revoked; put a "
-            f"valid one into key {API_TOKEN_KEY!r} of the Secret that spec.apiTokenSecretName "
-            "names",
-        )
-    except errors.PermissionDenied:
-        return Finding(
-            Status.FALSE,
-            Reason.PERMISSION_DENIED,
-            "CoreWeave knows the API token, and lets it do nothing, not even ask whose it is; use "
-            "the token of a user with the roles IAM Admin and Object Storage Admin",
-        )
-    except errors.Retryable:
-        return _unavailable("whether the API token is valid")
-    except errors.BadEndpoint as error:
-        return Finding(
-            Status.UNKNOWN,
-            Reason.PENDING,
-            f"The API token is sent nowhere, so it is not known whether it is valid: {error}",
-        )
-    except errors.Terminal as error:
-        return Finding(
-            Status.UNKNOWN,
-            Reason.API_UNAVAILABLE,
-            "spec.endpoints.api does not lead to CoreWeave's API, so it is not known whether the "
-            f"API token is valid; correct it ({error})",
-        )
+    except errors.ClientError as error:
+        return _of_token(error)
     return Finding(Status.TRUE, Reason.VALID, "CoreWeave knows the API token.")
+
+
+def _of_token(error: errors.ClientError) -> Finding:
+    """Return what `error` says about the API token."""
+    status, reason = Status.UNKNOWN, Reason.PENDING
+    match error:
+        case errors.Unauthenticated():
+            status, reason = Status.FALSE, Reason.UNAUTHORIZED
+            message = (
+                "CoreWeave does not know the API token: it is mistyped, expired or revoked; put a "
+                f"valid one into key {API_TOKEN_KEY!r} of the Secret that spec.apiTokenSecretName "
+                "names"
+            )
+        case errors.PermissionDenied():
+            status, reason = Status.FALSE, Reason.PERMISSION_DENIED
+            message = (
+                "CoreWeave knows the API token, and lets it do nothing, not even ask whose it is; "
+                "use the token of a user with the roles IAM Admin and Object Storage Admin"
+            )
+        case TokenUnreadable():
+            message = (
+                "The API server does not let the Secret that spec.apiTokenSecretName names be "
+                "read, so it is not known whether the API token is valid; it is read again by "
+                "itself"
+            )
+        case errors.BadEndpoint():
+            message = f"The API token is sent nowhere, so it is not known to be valid: {error}"
+        case errors.Retryable():
+            return _unavailable("whether the API token is valid")
+        case _:
+            reason = Reason.API_UNAVAILABLE
+            message = (
+                "spec.endpoints.api does not lead to CoreWeave's API, so it is not known whether "
+                f"the API token is valid; correct it ({error})"
+            )
+    return Finding(status, reason, message)
 
 
 def secret_missing(namespace: str, name: str, detail: str) -> Finding:
@@ -122,7 +130,7 @@ async def _make(
 
 
 def _failed(wanted: OIDCConfiguration, error: errors.ClientError, what: str) -> Finding:
-    if isinstance(error, TokenMissing | errors.BadEndpoint):
+    if isinstance(error, TokenMissing | TokenUnreadable | errors.BadEndpoint):
         return Finding(
             Status.UNKNOWN,
             Reason.PENDING,

@@ -8,7 +8,7 @@ from aiohttp import web
 
 import builders
 from caios_federation.clients import errors
-from caios_federation.reconcile.organizations import ApiToken, TokenMissing
+from caios_federation.reconcile.organizations import ApiToken, TokenMissing, TokenUnreadable
 from component.clients.api_server import always, failure, in_turn, reply, scripted
 from component.reconcile.managed import (
     API_TOKEN,
@@ -100,11 +100,28 @@ async def test_a_secret_without_a_token_is_told_without_what_is_in_it(
             error = error.__cause__ or error.__context__
 
 
-async def test_an_api_server_in_trouble_is_no_missing_token() -> None:
-    async with scripted(always(lambda: failure(500))) as api:
+@pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
+async def test_an_api_server_that_tells_no_token_is_taken_for_nobody_else(status: int) -> None:
+    async with scripted(always(lambda: failure(status))) as api:
         token = ApiToken(api.client, "caios-federation", "coreweave")
-        with pytest.raises(errors.Unavailable):
+        with pytest.raises(TokenUnreadable, match=r"^Secret caios-federation/coreweave cannot"):
             await token()
+
+
+@pytest.mark.parametrize("status", [401, 503])
+async def test_a_token_that_the_api_server_does_not_tell_is_not_blamed_on_coreweave(
+    status: int,
+) -> None:
+    async with managed(granted()) as here:
+        here.fail("secret", status)
+        assert isinstance(await here.try_to_look(), TokenUnreadable)
+        assert here.told("PolicySynced") == ("Unknown", "Pending")
+        assert "The API server does not let" in here.condition("PolicySynced")["message"]
+        here.heal()
+        here.forget_looks()
+        await here.look_at_federation()
+        assert await here.try_to_look() is None
+        assert here.told("PolicySynced") == ("True", "Synced")
 
 
 async def test_a_token_shows_itself_nowhere() -> None:

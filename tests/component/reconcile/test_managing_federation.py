@@ -61,7 +61,8 @@ async def test_bindings_are_counted_as_they_are() -> None:
         ("whoami", 429, ("Unknown", "APIUnavailable")),
         ("secret", 404, ("False", "SecretNotFound")),
         ("secret", 403, ("False", "SecretNotFound")),
-        ("secret", 500, ("Unknown", "APIUnavailable")),
+        ("secret", 401, ("Unknown", "Pending")),
+        ("secret", 500, ("Unknown", "Pending")),
     ],
 )
 async def test_a_token_that_does_not_work_is_told(

@@ -13,7 +13,7 @@ from caios_federation.api.conditions import Finding, Reason, Status
 from caios_federation.api.federation import Federation
 from caios_federation.clients.coreweave import Organization, connect
 from caios_federation.core.trust import CONSOLE
-from caios_federation.reconcile.organizations import TokenMissing
+from caios_federation.reconcile.organizations import TokenMissing, TokenUnreadable
 from caios_federation.reconcile.trust import TrustOutcome, check_token, keep_trust, secret_missing
 from caios_federation.settings import CoreWeaveSettings
 from caios_testbed.coreweave.app import Options
@@ -174,6 +174,23 @@ async def test_a_token_that_is_not_there_is_left_to_whoever_reads_the_secret(
         found = (await keep_trust(api, MANAGED, ISSUER)).finding
     assert (found.status, found.reason) == (Status.UNKNOWN, Reason.PENDING)
     assert "APITokenValid" in found.message
+
+
+async def unreadable_token() -> SecretStr:
+    raise TokenUnreadable("Secret ops/coreweave cannot be read: GET: 401")
+
+
+async def test_a_token_that_the_api_server_does_not_tell_is_not_blamed_on_coreweave(
+    world: World,
+) -> None:
+    async with connect(SETTINGS) as coreweave:
+        api = coreweave.organization(world.emulator.url, unreadable_token)
+        token = await check_token(api)
+        trust = (await keep_trust(api, MANAGED, ISSUER)).finding
+    assert (token.status, token.reason) == (Status.UNKNOWN, Reason.PENDING)
+    assert token.message.startswith("The API server does not let the Secret")
+    assert (trust.status, trust.reason) == (Status.UNKNOWN, Reason.PENDING)
+    assert "APITokenValid" in trust.message
 
 
 def test_a_missing_secret_is_told_with_namespace_name_and_key() -> None:
