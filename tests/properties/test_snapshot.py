@@ -354,6 +354,21 @@ def _depth(error: BaseException) -> int:
     return depth
 
 
+def test_a_list_after_one_that_failed_is_waited_for_a_second_and_used_when_it_comes() -> None:
+    with running() as run:
+        first = run.ask()
+        run.fail(run.listing)
+        assert first.exception() is LOST
+        run.loop.advance(5)
+        asked = [run.ask(), run.ask()]
+        run.loop.advance(0.9)
+        assert [task.done() for task in asked] == [False, False]
+        run.loop.advance(0.2)
+        assert [task.exception() for task in asked] == [LOST, LOST]
+        assert run.listed() == {}
+        assert run.server.lists == 2
+
+
 def test_only_policies_of_this_cluster_are_known() -> None:
     with running() as run:
         run.server.policies |= {name: policy(name) for name in (A, f"x{A}", PREFIX[:-1], "cks-0-a")}

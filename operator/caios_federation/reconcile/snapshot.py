@@ -16,6 +16,8 @@ from caios_federation.core.sync import UNREADABLE, meaning_of
 
 _FAILURE_SECONDS: Final = 5.0
 """How long a LIST that failed is everybody's answer, unless the service asks for more."""
+_PATIENCE_SECONDS: Final = 1.0
+"""How long a LIST is waited for after one that failed: this one may hang, for all who ask."""
 _SETTLE_SECONDS: Final = 30.0
 """How long our own write is believed more than a LIST: the service may be slow to show it."""
 
@@ -75,8 +77,13 @@ class PolicySnapshot:
         if self._listing is None:
             self._listing = asyncio.create_task(self._list())
             self._listing.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # Shielded: when one who waits is cancelled, the others still get their answer.
-        return await asyncio.shield(self._listing)
+        # Not cancelled with one who waits, since the others still want its answer.
+        listing, failure = self._listing, self._failure
+        patience = None if failure is None else _PATIENCE_SECONDS
+        done, _ = await asyncio.wait([listing], timeout=patience)
+        if failure is not None and not done:
+            raise failure[1].with_traceback(None)
+        return listing.result()
 
     def known(self) -> Mapping[str, str]:
         """Return what `current` would without listing; nothing while it would have to list."""
