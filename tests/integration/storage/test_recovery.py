@@ -1,7 +1,7 @@
 """What is missing is told to the letter, and once it is mended, bindings recover at once.
 
-The operator runs with periods that are longer than a test: what comes back in time does so
-because of the change that mended it.
+The operator runs with periods that are longer than a test: what comes or goes in time does so
+because of the change that it follows from.
 """
 
 import json
@@ -25,6 +25,7 @@ PATIENT = {
 MANY = 6
 """Failures after which the next try is 16 s away, less a fifth."""
 PROMPT_SECONDS = 8.0
+REFUSED = ("False", "GrantNotAllowed")
 REJECTED = ("False", "TokenRejected")
 
 
@@ -91,6 +92,54 @@ def test_a_missing_and_a_wrong_token_are_told_and_a_right_one_helps_at_once(
     storage.world.apply(secret(storage.remote.emulator.api_token, held))
     assert eventually(lambda: storage.ready(namespace, "reader") == READY, PROMPT_SECONDS)
     wait_for(lambda: storage.of_federation(name, "Ready").get("reason"), "Ready")
+
+
+def test_a_narrower_rule_takes_a_policy_back_and_a_wider_one_applies_it_again(
+    storage: Storage, namespace: str, federate: Federate
+) -> None:
+    def allow(*access: str) -> str:
+        rule = {"name": "data", "namespaceSelector": {}, "buckets": ["data"]}
+        return federate(grantRules=[{**rule, "access": list(access)}])
+
+    name = allow("ReadOnly", "WriteOnly")
+    _apply_and_lose(storage, namespace, name, lambda: allow("WriteOnly"))
+    message = storage.world.condition(namespace, "reader", "Accepted")["message"]
+    assert 'rule "data" is for this bucket, but not for this access' in message
+    _get_back(storage, namespace, lambda: allow("ReadOnly"))
+
+
+def test_a_namespace_that_loses_its_label_loses_its_policies(
+    storage: Storage, namespace: str, federate: Federate
+) -> None:
+    def label(text: str) -> None:
+        storage.world.kubectl.run("label", "namespace", namespace, text)
+
+    rule = {"name": "team", "buckets": ["data"], "access": ["ReadOnly"]}
+    name = federate(grantRules=[{**rule, "namespaceSelector": {"matchLabels": {"team": "a"}}}])
+    label("team=a")
+    _apply_and_lose(storage, namespace, name, lambda: label("team-"))
+    message = storage.world.condition(namespace, "reader", "Accepted")["message"]
+    assert 'rule "team" allows this, but its namespaceSelector does not match' in message
+    _get_back(storage, namespace, lambda: label("team=a"))
+
+
+def _apply_and_lose(
+    storage: Storage, namespace: str, federation: str, change: Callable[[], object]
+) -> None:
+    storage.world.apply(*granted(namespace, READ, federationName=federation))
+    wait_for(lambda: storage.ready(namespace, "reader"), READY)
+    assert storage.policy_of(namespace, "reader") is not None
+    change()
+    wait_for(lambda: storage.ready(namespace, "reader"), REFUSED)
+    wait_for(lambda: storage.policy_of(namespace, "reader"), None)
+    wait_for(lambda: storage.events(namespace, "reader")["GrantNotAllowed"], 1)
+    assert storage.events(namespace, "reader")["PolicyRemoved"] == 1
+
+
+def _get_back(storage: Storage, namespace: str, change: Callable[[], object]) -> None:
+    change()
+    wait_for(lambda: storage.ready(namespace, "reader"), READY)
+    assert storage.policy_of(namespace, "reader") is not None
 
 
 def _failures(storage: Storage, namespace: str) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,10 @@ import pytest
 
 from caios_testbed.product import CommandError
 from integration.product.conftest import wait_for
-from integration.storage.conftest import READ, READY, Storage, granted
+from integration.storage.conftest import Storage
 from integration.storage.remote import Json
 from tenancy import ATTEMPTS, NAMESPACES, RIGHTFUL, Bid, federations
 
-Federate = Callable[..., str]
 BIDS = (*ATTEMPTS, *RIGHTFUL)
 BY_SCHEMA = [bid for bid in ATTEMPTS if bid.refused_by == "schema"]
 BY_RULES = [bid for bid in ATTEMPTS if bid.refused_by == "rules"]
@@ -100,54 +99,6 @@ def test_nothing_of_an_attempt_was_ever_at_coreweave(storage: Storage, answers: 
     names = {storage.policy_name(bid.namespace, _name(bid)): bid.why for bid in ATTEMPTS}
     assert {why for name, why in names.items() if name in answers.stored} == set()
     assert len(names) == len(ATTEMPTS)
-
-
-def test_a_narrower_rule_takes_a_policy_back_and_a_wider_one_applies_it_again(
-    storage: Storage, namespace: str, federate: Federate
-) -> None:
-    def allow(*access: str) -> str:
-        rule = {"name": "data", "namespaceSelector": {}, "buckets": ["data"]}
-        return federate(grantRules=[{**rule, "access": list(access)}])
-
-    name = allow("ReadOnly", "WriteOnly")
-    _apply_and_lose(storage, namespace, name, lambda: allow("WriteOnly"))
-    message = storage.world.condition(namespace, "reader", "Accepted")["message"]
-    assert 'rule "data" is for this bucket, but not for this access' in message
-    _get_back(storage, namespace, lambda: allow("ReadOnly"))
-
-
-def test_a_namespace_that_loses_its_label_loses_its_policies(
-    storage: Storage, namespace: str, federate: Federate
-) -> None:
-    def label(text: str) -> None:
-        storage.world.kubectl.run("label", "namespace", namespace, text)
-
-    rule = {"name": "team", "buckets": ["data"], "access": ["ReadOnly"]}
-    name = federate(grantRules=[{**rule, "namespaceSelector": {"matchLabels": {"team": "a"}}}])
-    label("team=a")
-    _apply_and_lose(storage, namespace, name, lambda: label("team-"))
-    message = storage.world.condition(namespace, "reader", "Accepted")["message"]
-    assert 'rule "team" allows this, but its namespaceSelector does not match' in message
-    _get_back(storage, namespace, lambda: label("team=a"))
-
-
-def _apply_and_lose(
-    storage: Storage, namespace: str, federation: str, change: Callable[[], object]
-) -> None:
-    storage.world.apply(*granted(namespace, READ, federationName=federation))
-    wait_for(lambda: storage.ready(namespace, "reader"), READY)
-    assert storage.policy_of(namespace, "reader") is not None
-    change()
-    wait_for(lambda: storage.ready(namespace, "reader"), REFUSED)
-    wait_for(lambda: storage.policy_of(namespace, "reader"), None)
-    wait_for(lambda: storage.events(namespace, "reader")["GrantNotAllowed"], 1)
-    assert storage.events(namespace, "reader")["PolicyRemoved"] == 1
-
-
-def _get_back(storage: Storage, namespace: str, change: Callable[[], object]) -> None:
-    change()
-    wait_for(lambda: storage.ready(namespace, "reader"), READY)
-    assert storage.policy_of(namespace, "reader") is not None
 
 
 def _surroundings(storage: Storage) -> list[Json]:
