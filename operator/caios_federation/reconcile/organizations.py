@@ -5,6 +5,7 @@ Kept from one reconciliation to the next, and made anew when the federation says
 
 import base64
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -18,7 +19,7 @@ from caios_federation.clients.coreweave import CoreWeave, Organization
 from caios_federation.clients.kubernetes import SECRET, KubernetesClient
 from caios_federation.core.naming import policy_prefix
 from caios_federation.core.principal import Issuer
-from caios_federation.reconcile.snapshot import PolicySnapshot
+from caios_federation.reconcile.snapshot import Place, PolicySnapshot
 
 _TOKEN_SECONDS: Final = 60.0
 """How long a token is used before its Secret is read again."""
@@ -108,6 +109,7 @@ class Organizations:
         self._client = client
         self._namespace = namespace
         self._remotes: dict[str, tuple[object, Remote]] = {}
+        self._places = weakref.WeakValueDictionary[object, Place]()
 
     def of(self, federation: Federation, issuer: Issuer) -> Remote | None:
         """Return the remote side of `federation`; None where it names no API token."""
@@ -126,7 +128,10 @@ class Organizations:
         if known is None or known[0] != reached_by:
             token = ApiToken(self._client, self._namespace, spec.api_token_secret_name)
             api = self._coreweave.organization(spec.endpoints.api, token)
-            known = reached_by, Remote(token, api, PolicySnapshot(api, policy_prefix(issuer)))
+            prefix = policy_prefix(issuer)
+            where = spec.endpoints.api, spec.organization_id, prefix
+            place = self._places.setdefault(where, Place())
+            known = reached_by, Remote(token, api, PolicySnapshot(api, prefix, place=place))
             self._remotes[name] = known
         return known[1]
 

@@ -35,11 +35,27 @@ class PolicyApi(Protocol):
         """Remove a policy; one that is gone is fine. Raises ClientError."""
 
 
+class Place:
+    """What all who look at the same policies share: they are told of each other's writes.
+
+    Two federations may have one organization and prefix, and a binding may change between them.
+    """
+
+    def __init__(self) -> None:
+        self.snapshots = weakref.WeakSet[PolicySnapshot]()
+        self.turns = weakref.WeakValueDictionary[str, asyncio.Lock]()
+        """Writes of one policy take turns: requests under way may overtake each other."""
+
+
 class PolicySnapshot:
     """What is at CoreWeave under the names that start with `prefix`."""
 
     def __init__(
-        self, api: PolicyApi, prefix: str, clock: Callable[[], float] = time.monotonic
+        self,
+        api: PolicyApi,
+        prefix: str,
+        clock: Callable[[], float] = time.monotonic,
+        place: Place | None = None,
     ) -> None:
         self.prefix = prefix
         self.unswept = False
@@ -52,8 +68,8 @@ class PolicySnapshot:
         """Until when it is the answer, and what went wrong."""
         self._written: dict[str, tuple[float, str | None]] = {}
         """When we wrote which meaning, None for a removal."""
-        self._turns = weakref.WeakValueDictionary[str, asyncio.Lock]()
-        """Writes of one policy take turns: requests under way may overtake each other."""
+        self._place = Place() if place is None else place
+        self._place.snapshots.add(self)
 
     def owned(self, name: str) -> bool:
         """Tell whether a policy may be touched: its name has this cluster's prefix."""
@@ -101,21 +117,32 @@ class PolicySnapshot:
     async def _write(
         self, name: str, meaning: str | None, request: Callable[[], Awaitable[None]]
     ) -> None:
-        async with self._turns.setdefault(name, asyncio.Lock()):
-            known, last = self._known, self._written.get(name)
-            before = None if known is None else known.get(name)
-            self._wrote(name, UNREADABLE)  # until there is an answer, it may or may not be there
+        async with self._place.turns.setdefault(name, asyncio.Lock()):
+            undo = [snapshot.doubt(name) for snapshot in self._place.snapshots]
             try:
                 await request()
             except errors.Terminal:
-                # Refused, so it is as it was; if a LIST was taken meanwhile, that stays in doubt.
-                self._written.pop(name, None)
-                if last is not None:
-                    self._written[name] = last
-                if known is not None:
-                    _put(known, name, before)
+                for each in undo:
+                    each()
                 raise
-            self._wrote(name, meaning)
+            for snapshot in self._place.snapshots:
+                snapshot.wrote(name, meaning)
+
+    def doubt(self, name: str) -> Callable[[], None]:
+        """Note that a policy may or may not be there; return what takes that back."""
+        known, last = self._known, self._written.get(name)
+        before = None if known is None else known.get(name)
+        self.wrote(name, UNREADABLE)
+
+        def as_before() -> None:
+            # Refused, so it is as it was; if a LIST was taken meanwhile, that stays in doubt.
+            self._written.pop(name, None)
+            if last is not None:
+                self._written[name] = last
+            if known is not None:
+                _put(known, name, before)
+
+        return as_before
 
     async def _list(self) -> Mapping[str, str]:
         began = self._clock()
@@ -135,7 +162,8 @@ class PolicySnapshot:
         self._known, self._failure, self.unswept = known, None, True
         return known
 
-    def _wrote(self, name: str, meaning: str | None) -> None:
+    def wrote(self, name: str, meaning: str | None) -> None:
+        """Note what a write of ours made of a policy; None for a removal."""
         self._written[name] = (self._clock(), meaning)
         if self._known is not None:
             _put(self._known, name, meaning)

@@ -125,6 +125,45 @@ async def test_two_federations_that_share_an_organization_leave_each_other_alone
         assert set(here.organization.policies) == {NAME}
 
 
+async def test_a_binding_that_changes_between_such_federations_is_not_taken_for_applied() -> None:
+    """The other federation's list, up to ten minutes old, still has the policy of before."""
+    async with managed(granted()) as here:
+        first = here.cluster.known["StorageFederation", "default"]
+        second = {**first, "metadata": {**first["metadata"], "name": "second", "uid": "other"}}
+        here.world.know(second)
+        await here.look()
+        await here.look_at_federation("second")  # which lists
+        here.delete()
+        await here.look()
+        assert here.organization.policies == {}
+        here.world.know(granted(federationName="second"))
+        await here.look()
+        assert here.told("PolicySynced") == ("True", "Synced")
+        assert set(here.organization.policies) == {NAME}
+        here.steps()
+        await here.look_at_federation("second")
+        assert "list" not in here.steps()
+
+
+async def test_a_refused_removal_leaves_the_policy_in_what_the_other_federation_knows() -> None:
+    async with managed(granted()) as here:
+        first = here.cluster.known["StorageFederation", "default"]
+        second = {**first, "metadata": {**first["metadata"], "name": "second", "uid": "other"}}
+        here.world.know(second)
+        await here.look()
+        await here.look_at_federation("second")
+        here.delete()
+        here.fail("delete", 403)
+        assert isinstance(await here.try_to_look(), errors.PermissionDenied)
+        here.heal()
+        here.remove()
+        here.world.know(granted(federationName="second"))
+        here.steps()
+        await here.look()
+        assert "ensure" not in here.steps()
+        assert here.told("PolicySynced") == ("True", "Synced")
+
+
 async def test_what_is_retained_on_purpose_stays_until_a_person_takes_it_off_the_record() -> None:
     async with managed() as here:
         put(here, NAME)
