@@ -154,8 +154,8 @@ def _prefixed(
     return _bid(why, *(buckets or ("team-a-data",)), prefixes=[prefix], **fields)
 
 
-def _no(asked: str) -> str:
-    return f"no grantRules entry of StorageFederation allows {asked}"
+def _no(asked: str, federation: str = "default") -> str:
+    return f'no grantRules entry of StorageFederation "{federation}" allows {asked}'
 
 
 _NO_BUCKET: Final = "spec.grants[0].buckets[0]: Invalid value"
@@ -223,7 +223,12 @@ ATTEMPTS: Final = (
         by="schema",
         said=_NO_BUCKET,
     ),
-    _bid("a federation that allows nothing", "shared-datasets", federation="closed", said=_no("")),
+    _bid(
+        "a federation that allows nothing",
+        "shared-datasets",
+        federation="closed",
+        said=_no("", "closed"),
+    ),
     # Selectors
     _bid(
         "one of two labels that are wanted",

@@ -16,5 +16,5 @@ def test_the_message_of_a_refused_grant_is_the_one_that_is_shown() -> None:
     asked = {"name": "models", "buckets": ["shared-datasets"], "access": "ReadWrite"}
     labels = {"example.com/team": "a"}
     rules = federation.spec.grant_rules
-    message = refusal([Grant.model_validate(asked)], rules, "team-a", labels)
+    message = refusal([Grant.model_validate(asked)], rules, "team-a", labels, federation.meta.name)
     assert message == " ".join(shown.text.split())

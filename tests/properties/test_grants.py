@@ -12,8 +12,8 @@ import strategies
 from builders import PRINCIPAL
 from caios_federation.api.binding import Access, Grant
 from caios_federation.api.federation import GrantRule
+from caios_federation.core import grants as core
 from caios_federation.core.globs import within
-from caios_federation.core.grants import refusal
 from caios_federation.core.policy import compile_policy, document
 from caios_federation.core.principal import Principal
 
@@ -42,6 +42,12 @@ ON_OBJECTS = READ | WRITE | {"s3:DeleteObject", "s3:GetObjectVersion", "s3:PutOb
 ON_OBJECTS -= ON_BUCKETS
 BUCKETS = ["data", "data-1", "dat", "da", "logs", "logs-1", "team", "team-1", "other"]
 KEYS = ["a", "a/x", "b", "x-1/a", "a/data-1/a", ""]
+
+
+def refusal(
+    grants: list[Grant], rules: list[GrantRule], namespace: str, labels: Labels
+) -> str | None:
+    return core.refusal(grants, rules, namespace, labels, "default")
 
 
 @cache

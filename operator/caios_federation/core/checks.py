@@ -83,7 +83,8 @@ def grants_allowed(seen: ObservedBinding) -> Finding | None:
     if seen.namespace_labels is None:
         message = f"The labels of namespace {namespace!r} are not known yet."
         return Finding(Status.UNKNOWN, Reason.PENDING, message)
-    refused = refusal(grants, seen.federation.spec.grant_rules, namespace, seen.namespace_labels)
+    rules, name = seen.federation.spec.grant_rules, seen.federation.meta.name
+    refused = refusal(grants, rules, namespace, seen.namespace_labels, name)
     return None if refused is None else Finding(Status.FALSE, Reason.GRANT_NOT_ALLOWED, refused)
 
 

@@ -67,11 +67,13 @@ def refusal(
     rules: Iterable[GrantRule],
     namespace: str,
     labels: Mapping[str, str],
+    federation: str,
 ) -> str | None:
     """Return what is not allowed of `grants`, and which rule is missing; None if all is allowed.
 
-    `namespace` is the binding's, `labels` are the namespace's. Neither the order of the grants nor
-    that of the rules matters.
+    `namespace` is the binding's, `labels` are the namespace's; `rules` are those of the
+    StorageFederation named `federation`, which is told. Neither the order of the grants nor that
+    of the rules matters.
     """
     known = tuple(_for_namespace(rule, namespace, labels) for rule in rules)
     allowed = _allowing(rule for rule in known if rule.selected)
@@ -80,7 +82,10 @@ def refusal(
         if malformed := _malformed(grant):
             return malformed
         first = min((right for right in _rights(grant) if not allowed(right)), default=None)
-        return None if first is None else _missing(grant, first, known, namespace)
+        if first is None:
+            return None
+        lacking = _missing(grant, first, namespace, federation)
+        return f"{lacking}{_nearest(first, known)}"
 
     return min(filter(None, map(problem, grants)), default=None)
 
@@ -146,7 +151,7 @@ def _rights(grant: Grant) -> Iterator[_Right]:
                 yield _Right(bucket, action)
 
 
-def _missing(grant: Grant, right: _Right, rules: Iterable[_Rule], namespace: str) -> str:
+def _missing(grant: Grant, right: _Right, namespace: str, federation: str) -> str:
     """Return what to tell of a right that no rule allows: what it is, and what would allow it."""
     custom = grant.access is Access.CUSTOM
     asked = _quoted(right.action) if custom else str(grant.access)
@@ -158,10 +163,9 @@ def _missing(grant: Grant, right: _Right, rules: Iterable[_Rule], namespace: str
     else:
         where = f"bucket {_quoted(right.bucket)}, which reaches {_quoted(reached)} in a policy,"
     return (
-        f"{_named(grant)}: no grantRules entry of StorageFederation allows {asked} on {where} for "
-        f"namespace {_quoted(namespace)}; an administrator can add one with buckets: "
-        f"[{_quoted(reached)}] and {'actions' if custom else 'access'}: [{asked}]"
-        f"{_nearest(right, rules)}"
+        f"{_named(grant)}: no grantRules entry of StorageFederation {_quoted(federation)} allows "
+        f"{asked} on {where} for namespace {_quoted(namespace)}; an administrator can add one with "
+        f"buckets: [{_quoted(reached)}] and {'actions' if custom else 'access'}: [{asked}]"
     )
 
 

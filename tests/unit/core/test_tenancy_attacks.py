@@ -27,7 +27,7 @@ def judged(bid: Bid) -> str | None:
         return str(error)
     labels = {"kubernetes.io/metadata.name": bid.namespace, **NAMESPACES[bid.namespace]}
     rules = FEDERATIONS[spec.federation_name].grant_rules
-    return refusal(spec.grants, rules, bid.namespace, labels)
+    return refusal(spec.grants, rules, bid.namespace, labels, spec.federation_name)
 
 
 def by_why(bid: Bid) -> str:

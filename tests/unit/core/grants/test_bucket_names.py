@@ -22,7 +22,7 @@ def shared(form: str, bucket: str) -> list[str]:
         {"name": "own", "namespaceSelector": {}, "buckets": [form], "access": ["ReadOnly"]}
     )
     grant = Grant.model_validate({"name": "g", "buckets": [bucket], "access": "ReadOnly"})
-    return [name for name in NAMESPACES if refusal([grant], [rule], name, {}) is None]
+    return [name for name in NAMESPACES if refusal([grant], [rule], name, {}, "default") is None]
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,8 @@ def test_two_hyphens_keep_apart_only_what_has_none() -> None:
     rule = {"name": "own", "namespaceSelector": {}, "buckets": ["{namespace}--*"]}
     grant = Grant.model_validate({"name": "g", "buckets": ["a--b--a"], "access": "ReadOnly"})
     allowed = GrantRule.model_validate({**rule, "access": ["ReadOnly"]})
-    assert refusal([grant], [allowed], "a", {}) is refusal([grant], [allowed], "a--b", {}) is None
+    assert (
+        refusal([grant], [allowed], "a", {}, "default")
+        is refusal([grant], [allowed], "a--b", {}, "default")
+        is None
+    )

@@ -37,6 +37,7 @@ def refused(
         parsed_federation(grantRules=list(rules)).spec.grant_rules,
         namespace,
         {"team": "a", **labels},
+        "shared",
     )
 
 
@@ -45,15 +46,15 @@ def refused(
 
 def test_without_rules_a_grant_is_refused_and_the_missing_rule_is_told() -> None:
     assert refused(grant("ReadWrite")) == (
-        'spec.grants["data"]: no grantRules entry of StorageFederation allows ReadWrite on bucket '
-        '"models" for namespace "team-a"; an administrator can add one with buckets: ["models"] '
-        "and access: [ReadWrite]"
+        'spec.grants["data"]: no grantRules entry of StorageFederation "shared" allows ReadWrite '
+        'on bucket "models" for namespace "team-a"; an administrator can add one with buckets: '
+        '["models"] and access: [ReadWrite]'
     )
 
 
 def test_a_missing_rule_for_an_action_is_told() -> None:
     assert refused(custom("s3:PutBucketPolicy")) == (
-        'spec.grants["data"]: no grantRules entry of StorageFederation allows '
+        'spec.grants["data"]: no grantRules entry of StorageFederation "shared" allows '
         '"s3:PutBucketPolicy" on bucket "models" for namespace "team-a"; an administrator can add '
         'one with buckets: ["models"] and actions: ["s3:PutBucketPolicy"]'
     )
@@ -62,7 +63,7 @@ def test_a_missing_rule_for_an_action_is_told() -> None:
 def test_a_missing_rule_for_the_whole_organization_is_told() -> None:
     own = rule("models", actions=("s3:*",))
     assert refused(custom("s3:ListAllMyBuckets"), rules=(own,)) == (
-        'spec.grants["data"]: no grantRules entry of StorageFederation allows '
+        'spec.grants["data"]: no grantRules entry of StorageFederation "shared" allows '
         '"s3:ListAllMyBuckets" on the whole organization for namespace "team-a"; an administrator '
         'can add one with buckets: ["*"] and actions: ["s3:ListAllMyBuckets"]; rule "own" allows '
         "this access, but not on this bucket"
