@@ -25,6 +25,7 @@ class EventReason(StrEnum):
 
     POLICY_APPLIED = "PolicyApplied"
     POLICY_REMOVED = "PolicyRemoved"
+    POLICY_RETAINED = "PolicyRetained"
     DRIFT_REPAIRED = "DriftRepaired"
     CREDENTIALS_VERIFIED = "CredentialsVerified"
     TRUST_REGISTERED = "TrustRegistered"
@@ -47,6 +48,7 @@ NORMAL: Final = frozenset(
     {
         EventReason.POLICY_APPLIED,
         EventReason.POLICY_REMOVED,
+        EventReason.POLICY_RETAINED,
         EventReason.DRIFT_REPAIRED,
         EventReason.CREDENTIALS_VERIFIED,
         EventReason.TRUST_REGISTERED,
@@ -125,6 +127,11 @@ def policy_applied(binding: Subject, message: str) -> Event:
 def policy_removed(binding: Subject, message: str) -> Event:
     """Return the event for a policy that was removed from CoreWeave."""
     return Event(binding, EventReason.POLICY_REMOVED, message)
+
+
+def policy_retained(binding: Subject, message: str) -> Event:
+    """Return the event for a policy that stays when its binding goes, as the binding says."""
+    return Event(binding, EventReason.POLICY_RETAINED, message)
 
 
 def drift_repaired(binding: Subject, message: str) -> Event:

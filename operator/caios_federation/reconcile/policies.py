@@ -152,6 +152,13 @@ async def let_go(
         name = policy_name(issuer, binding.meta.namespace, binding.meta.name)
         if binding.spec.deletion_policy is DeletionPolicy.RETAIN:
             await acting.retained.add(name, binding.meta.key)
+            log.info(
+                "policy retained",
+                namespace=binding.meta.namespace,
+                name=binding.meta.name,
+                policyName=name,
+            )
+            told = frozenset({_retained(acting, binding, name)})
         else:
             try:
                 await _clean_up(acting, binding, federation, issuer, name)
@@ -207,6 +214,15 @@ def _applied(binding: Binding, policy: Policy, *, drifted: bool) -> Event:
 
 def _removed(binding: Binding, name: str) -> Event:
     return events.policy_removed(subject_of(binding), f"Policy {name!r} is removed")
+
+
+def _retained(acting: Acting, binding: Binding, name: str) -> Event:
+    return events.policy_retained(
+        subject_of(binding),
+        f"Policy {name!r} is left at CoreWeave with all that it allows, as spec.deletionPolicy "
+        "Retain says; to end that, remove it in the Console, and its name from ConfigMap "
+        f"{acting.settings.namespace}/{words.RETAINED_POLICIES}",
+    )
 
 
 def _abandoned(binding: Binding, issuer: Issuer | None) -> Event:

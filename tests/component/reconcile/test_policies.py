@@ -1,6 +1,7 @@
 """Policies of bindings: the finalizer before and after, whatever fails in between."""
 
 import pytest
+import structlog
 
 import builders
 from caios_federation.clients import errors
@@ -322,8 +323,13 @@ async def test_a_binding_that_retains_its_policy_is_on_record_before_it_goes() -
         await here.look()
         here.steps()
         here.delete(deletionPolicy="Retain")
-        await here.look()
+        with structlog.testing.capture_logs() as lines:
+            await here.look()
         assert here.steps() == ["record", "create record", "release"]
+        assert here.world.events[-1] == "PolicyRetained"
+        assert [(line["event"], line["policyName"]) for line in lines] == [
+            ("policy retained", NAME)
+        ]
         assert here.cluster.record == {NAME: "team-a/reader"}
         assert NAME in here.organization.policies
 

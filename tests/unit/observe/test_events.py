@@ -168,6 +168,7 @@ MADE = {
     events.grant_not_allowed(READER, "x"),
     events.policy_applied(READER, "x"),
     events.policy_removed(READER, "x"),
+    events.policy_retained(READER, "x"),
     events.drift_repaired(READER, "x"),
     events.policy_sync_failed(READER, "x"),
     events.cleanup_blocked(READER, "x"),
