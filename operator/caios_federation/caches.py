@@ -155,10 +155,10 @@ class Accounts(ObjectCache[Account]):
         self._arrived: dict[str, float] = {}
         """When each young one arrived, in seconds; the oldest first."""
 
-    def young(self, key: str) -> bool:
-        """Tell whether a ServiceAccount was created within the last seconds."""
+    def young(self, key: str, seconds: float = _YOUTH_SECONDS) -> bool:
+        """Tell whether a ServiceAccount was created within the last `seconds`, five at most."""
         arrived = self._arrived.get(key)
-        return arrived is not None and self._clock() - arrived < _YOUTH_SECONDS
+        return arrived is not None and self._clock() - arrived < seconds
 
     def observe(self, event: str | None, body: Json) -> Change:
         """Take in a watch event, and note when what it shows is new."""

@@ -78,7 +78,7 @@ class Controller:
             case FEDERATION.kind:
                 return await reconcile_federation(caches, acting, key.name)
             case SERVICE_ACCOUNT.kind:
-                await reconcile_service_account(caches, acting, key.namespace, key.name)
+                return await reconcile_service_account(caches, acting, key.namespace, key.name)
             case WEBHOOK_KEY.kind:
                 await reconcile_webhook(self._settings, self._client)
         return None

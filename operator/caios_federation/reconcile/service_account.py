@@ -1,5 +1,7 @@
 """Annotated ServiceAccounts: each gets a binding, so that `kubectl get fsb -A` is the inventory."""
 
+from typing import Final
+
 from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding
 from caios_federation.api.objects import Json
@@ -11,14 +13,18 @@ from caios_federation.core.injection import annotation_problems, federation_name
 from caios_federation.observe.events import Event, Subject, annotation_invalid, name_taken
 from caios_federation.reconcile.acting import Acting, log
 
+_APPLY_SECONDS: Final = 2.0
+"""How long a user's own binding is waited for. It may come with the ServiceAccount, and kubectl,
+which had found none, would fail to create it beside one that we made meanwhile."""
+
 
 async def reconcile_service_account(
     caches: Caches, acting: Acting, namespace: str, name: str
-) -> None:
-    """Create, keep or delete the binding of a ServiceAccount. Raises ClientError.
+) -> float | None:
+    """Create, keep or delete the binding of a ServiceAccount; return when to look again, if at all.
 
     While its federation annotation is no name, there is nothing to create, and what an earlier
-    annotation made is kept: nobody asked for its end.
+    annotation made is kept: nobody asked for its end. Raises ClientError.
     """
     key = key_of(namespace, name)
     account = caches.accounts.objects.get(key, PLAIN)
@@ -31,9 +37,12 @@ async def reconcile_service_account(
     await acting.post(SERVICE_ACCOUNT.kind, key, events)
     if same_name is None:
         if wanted and federation_problem(account.annotations) is None:
+            if caches.accounts.young(key, _APPLY_SECONDS):
+                return _APPLY_SECONDS
             await _create(acting, namespace, name, account)
     elif same_name.ours and not (wanted and _fits(same_name, account)):
         await _delete(acting, same_name)
+    return None
 
 
 def _bound_by_user(caches: Caches, namespace: str, name: str) -> bool:

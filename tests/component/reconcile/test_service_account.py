@@ -3,6 +3,7 @@
 import pytest
 
 import builders
+from caios_federation.caches import Accounts
 from caios_federation.reconcile.service_account import reconcile_service_account
 from component.reconcile.world import MANAGED, World, ours, world
 
@@ -11,8 +12,8 @@ ANNOTATED = builders.service_account(inject="true")
 PLAIN = builders.service_account()
 
 
-async def reconcile(here: World) -> None:
-    await reconcile_service_account(here.caches, here.acting, "team-a", "reader")
+async def reconcile(here: World) -> float | None:
+    return await reconcile_service_account(here.caches, here.acting, "team-a", "reader")
 
 
 async def test_an_annotated_service_account_gets_one_binding() -> None:
@@ -35,6 +36,18 @@ async def test_an_annotated_service_account_gets_one_binding() -> None:
             ],
         }
         assert here.caches.bindings.objects == {}, "the watch brings it, not our own write"
+
+
+async def test_a_users_own_binding_of_the_same_apply_is_waited_for() -> None:
+    now = 100.0
+    async with world() as here:
+        here.caches.accounts = Accounts(clock=lambda: now)
+        here.know(ANNOTATED, event="ADDED")
+        assert await reconcile(here) == 2.0
+        assert here.writes == []
+        now += 2.0
+        assert await reconcile(here) is None
+        assert here.writes == [f"POST {BINDINGS}"]
 
 
 @pytest.mark.parametrize("inputs", [{}, {"inject": "false"}, {"token_expiration": "900"}])

@@ -247,6 +247,7 @@ def test_the_webhook_outlives_the_api_server_and_has_no_ghosts(
 
 def test_no_write_ever_goes_to_a_service_account_or_a_pod(world: World) -> None:
     """Kopf keeps no books on objects: the API server's log lists all that the operator wrote."""
+    wait_for(lambda: world.condition("default", "probe", "Ready").get("status"), "True")
     writes = set(operator_writes(world.plane.audit_log))
     assert writes <= {
         ("create", "events"),

@@ -38,6 +38,7 @@ def test_an_annotated_service_account_gets_a_binding_with_its_principal(
     assert [c["type"] for c in status["conditions"]] == [
         "Accepted",
         "ServiceAccountFound",
+        "PodsFederated",
         "Ready",
     ]
 
@@ -202,6 +203,7 @@ def test_a_federation_tells_its_issuer_and_counts_its_bindings(
     assert status["issuer"] == issuer
     assert [(c["type"], c["reason"]) for c in status["conditions"]] == [
         ("IssuerDiscovered", "Configured"),
+        ("InjectionServing", "Serving"),
         ("Ready", "Ready"),
     ]
     binding = world.get("fsb", namespace, "a")
