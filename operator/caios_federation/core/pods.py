@@ -173,7 +173,9 @@ def judge_pods(survey: PodSurvey) -> Finding:
     if survey.problem:
         return Finding(Status.UNKNOWN, Reason.PENDING, survey.problem)
     if not survey.total:
-        return Finding(Status.TRUE, Reason.NO_PODS, "No Pod of the ServiceAccount is running.")
+        # They come and go between two looks, so nothing is said of now.
+        message = "No Pod of the ServiceAccount was running when last looked at."
+        return Finding(Status.TRUE, Reason.NO_PODS, message)
     if not survey.missed:
         return Finding(Status.TRUE, Reason.ALL_FEDERATED, "Every running Pod has the identity.")
     names = ", ".join(shown(name, _NAME_SHOWN) for name in survey.missed[:_NAMED])

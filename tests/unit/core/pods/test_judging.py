@@ -27,6 +27,7 @@ def counted(name: str, *, federated: bool = False, owner: Owner | None = None) -
 def test_no_pod_is_fine() -> None:
     found = judge_pods(Survey().summary())
     assert (found.status, found.reason) == (Status.TRUE, Reason.NO_PODS)
+    assert found.message == "No Pod of the ServiceAccount was running when last looked at."
 
 
 def test_all_pods_with_the_identity_are_fine() -> None:
