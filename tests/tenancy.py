@@ -155,7 +155,8 @@ def _prefixed(
 
 
 def _no(asked: str, federation: str = "default") -> str:
-    return f'no grantRules entry of StorageFederation "{federation}" allows {asked}'
+    # Where a federation has to have a name of its own, that ends like this one.
+    return f'{federation}" allows {asked}'
 
 
 _NO_BUCKET: Final = "spec.grants[0].buckets[0]: Invalid value"
