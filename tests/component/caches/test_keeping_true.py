@@ -11,7 +11,7 @@ from aiohttp import web
 import builders
 from caios_federation.caches import PLAIN, Caches, Change
 from caios_federation.clients import errors
-from caios_federation.clients.kubernetes import BINDING, FEDERATION, SERVICE_ACCOUNT
+from caios_federation.clients.kubernetes import BINDING, FEDERATION, NAMESPACE, SERVICE_ACCOUNT
 from caios_federation.settings import CacheSettings
 from component.clients.api_server import ScriptedApi, Seen, failure, reply, scripted
 
@@ -19,6 +19,8 @@ SETTINGS = CacheSettings(audit_period_seconds=0.01, page_size=2)
 ISSUER_PATH = "/.well-known/openid-configuration"
 ACCOUNTS_PATH = "/api/v1/serviceaccounts"
 BINDINGS_PATH = "/apis/caios.coreweave.com/v1alpha1/federatedstoragebindings"
+NAMESPACES_PATH = "/api/v1/namespaces"
+TEAM_A = {"metadata": {"name": "team-a", "labels": {"team": "a"}, "resourceVersion": "1"}}
 FEDERATIONS_PATH = "/apis/caios.coreweave.com/v1alpha1/storagefederations"
 
 
@@ -35,6 +37,7 @@ class Cluster:
             ],
             BINDINGS_PATH: [builders.binding()],
             FEDERATIONS_PATH: [builders.federation()],
+            NAMESPACES_PATH: [TEAM_A],
         }
         self.failures: dict[str, Callable[[], web.StreamResponse]] = {}
         """What a path answers instead."""
@@ -89,8 +92,17 @@ async def test_everything_is_listed_before_the_caches_are_synced() -> None:
         assert caches.accounts.objects["team-a/reader"].annotations
         assert set(caches.bindings.objects) == {"team-a/reader"}
         assert set(caches.federations.objects) == {"default"}
+        assert caches.namespaces.objects["team-a"].labels == {"team": "a"}
         kinds = [change.kind for change in changes]
-        assert kinds == [None, FEDERATION, BINDING, *[SERVICE_ACCOUNT] * 3]
+        assert kinds == [None, NAMESPACE, FEDERATION, BINDING, *[SERVICE_ACCOUNT] * 3]
+
+
+async def test_what_only_grants_ask_for_is_not_listed_for_admission() -> None:
+    async with cluster() as (_, api, _):
+        slim = Caches(slim=True)
+        await slim.audit(api.client, SETTINGS)
+        assert NAMESPACES_PATH not in {request.path for request in api.seen}
+        assert slim.namespaces.objects == {}
 
 
 @pytest.mark.parametrize("path", [ACCOUNTS_PATH, BINDINGS_PATH, FEDERATIONS_PATH])
@@ -178,7 +190,7 @@ async def test_what_one_list_showed_is_taken_in_and_told_although_the_next_fails
         changes: list[Change] = []
         with pytest.raises(errors.Unavailable):
             await caches.audit(api.client, SETTINGS, changes.append)
-        assert [change.kind for change in changes] == [None, FEDERATION, BINDING]
+        assert [change.kind for change in changes] == [None, NAMESPACE, FEDERATION, BINDING]
         assert set(caches.bindings.objects) == {"team-a/reader"}
 
 
