@@ -145,7 +145,7 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_the_longest() -> None:
         pauses.append(line.ask())
         line.clock.now += pauses[-1]
         assert line.try_once(alive=False) == 0
-    assert pauses == [5, 10, 20, 30, 30]
+    assert pauses == [5, 10, 15, 15, 15]
 
 
 def test_an_answer_of_the_probe_closes_it_and_the_next_pause_is_short_again() -> None:

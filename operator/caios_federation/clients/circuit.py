@@ -11,7 +11,7 @@ from typing import Final
 
 FIRST_PAUSE: Final = 5.0
 """Seconds; doubles with each probe that fails."""
-LONGEST_PAUSE: Final = 30.0
+LONGEST_PAUSE: Final = 15.0
 MOST_UNDER_WAY: Final = 32
 """Requests at the same time. So many are only reached by answers that take more than a second."""
 _LIGHTEST: Final = 0.5

@@ -16,8 +16,9 @@ from integration.storage.remote import Json
 Federate = Callable[..., str]
 FAILED = ("False", "DeleteFailed")
 OUTAGE_SECONDS = 60.0
-BACK_SECONDS = 10.0
-"""Longest backoff (2 s) with its jitter, the three tries of the client, a busy machine."""
+BACK_SECONDS = 25.0
+"""Longest pause of the client after failures in a row (15 s) with the queue's jitter, and a busy
+machine."""
 
 
 def test_a_deletion_outlasts_an_outage_of_a_minute_and_says_why(
