@@ -50,6 +50,8 @@ from caios_federation.core.times import parse_time, render_time
 from caios_federation.reconcile.acting import Acting, log
 from caios_federation.settings import RemediationSettings
 
+ROLLOUT_SECONDS: Final = 10.0
+"""Between two looks at Pods that are being replaced: whoever waits for them wants to know."""
 EVICTION_SECONDS: Final = 10.0
 """Between two evictions of a ReplicaSet's Pods: time for the next Pod to become ready."""
 _CONFLICT_SECONDS: Final = 2.0
@@ -256,8 +258,13 @@ class _Work:
         except errors.Terminal as error:
             denied = refused(group.workload.kind, group.workload.name, str(error))
             decision = CannotRoll(denied.obstacle or "")
-        if isinstance(decision, Later):
-            self.again.append(decision.seconds)
+        match decision:
+            case Later(seconds):
+                self.again.append(seconds)
+            case Restart() | AlreadyRestarting():
+                self.again.append(ROLLOUT_SECONDS)
+            case _:
+                pass
         return decision
 
     async def _restart(self, group: _Group, restart: Restart) -> Decision:

@@ -18,6 +18,7 @@ from caios_federation.core.plan import Placement
 from caios_federation.core.pods import Survey
 from caios_federation.reconcile.pods import (
     EVICTION_SECONDS,
+    ROLLOUT_SECONDS,
     Remedied,
     Restarts,
     remediate,
@@ -310,7 +311,7 @@ async def test_restarts_of_all_bindings_together_are_spread() -> None:
             here.cluster.run(name, here.cluster.own("StatefulSet", name))
         done = await here.look()
         assert len(done.restarted) == 1
-        assert done.again_after_seconds == 120
+        assert done.again_after_seconds == ROLLOUT_SECONDS, "the first one's Pods are on their way"
         assert done.pods.next_step == (
             "StatefulSet 'one' is being restarted; StatefulSet 'two' is being restarted"
         )
@@ -352,7 +353,7 @@ async def test_an_owner_that_went_meanwhile_is_no_trouble() -> None:
         here.cluster.refusals["PATCH /trainer"] = 404
         done = await here.look()
         assert done.restarted == ()
-        assert done.again_after_seconds is None
+        assert done.again_after_seconds == ROLLOUT_SECONDS
 
 
 # Bare ReplicaSets -------------------------------------------------------------------------------
