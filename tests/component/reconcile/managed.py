@@ -18,6 +18,7 @@ from aiohttp.test_utils import TestServer
 import builders
 from caios_federation.clients import errors
 from caios_federation.core.naming import policy_name
+from caios_federation.core.sync import meaning_of
 from caios_federation.observe.events import Episodes
 from caios_federation.reconcile.federation import reconcile_federation
 from caios_federation.reconcile.looks import Looks
@@ -402,3 +403,9 @@ async def managed(*known: builders.Json, **spec: Any) -> AsyncIterator[Managed]:
 def granted(**spec: Any) -> builders.Json:  # noqa: ANN401  # JSON
     """Return a binding that is granted something."""
     return builders.binding(**{"grants": [GRANT], **spec})
+
+
+def is_applied(here: Managed) -> bool:
+    """Tell whether CoreWeave has what the binding's status says."""
+    document = here.organization.policies.get(NAME)
+    return document is not None and meaning_of(document) != "" and FINALIZER in here.finalizers
