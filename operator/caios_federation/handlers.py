@@ -4,13 +4,21 @@ Only `on.event`, admission and login: Kopf then writes nothing to any object
 (docs/concepts/kopf.md).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import kopf
 
 from caios_federation.admission.server import HANDLER_ID
-from caios_federation.api.vocabulary import BINDINGS, FEDERATIONS, GROUP, VERSION
-from caios_federation.clients.kubernetes import WEBHOOK_CONFIGURATION
+from caios_federation.caches import Caches, ObjectCache
+from caios_federation.clients.kubernetes import (
+    BINDING,
+    FEDERATION,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    WEBHOOK_CONFIGURATION,
+    Kind,
+)
 from caios_federation.runtime import runtime_of
 from caios_federation.settings import Role
 
@@ -20,11 +28,11 @@ def registry_for(role: Role) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(login)
     kopf.on.cleanup(registry=registry)(stop)
-    kopf.on.event("", "v1", "serviceaccounts", registry=registry)(service_account_seen)
-    kopf.on.event(GROUP, VERSION, BINDINGS, registry=registry)(binding_seen)
-    kopf.on.event(GROUP, VERSION, FEDERATIONS, registry=registry)(federation_seen)
+    _watch(registry, SERVICE_ACCOUNT, lambda caches: caches.accounts)
+    _watch(registry, BINDING, lambda caches: caches.bindings)
+    _watch(registry, FEDERATION, lambda caches: caches.federations)
     if role is not Role.WEBHOOK:
-        kopf.on.event("", "v1", "namespaces", registry=registry)(namespace_seen)
+        _watch(registry, NAMESPACE, lambda caches: caches.namespaces)
         kind = WEBHOOK_CONFIGURATION
         kopf.on.event(kind.api_version, kind.plural, registry=registry)(webhook_configuration_seen)
     if role is not Role.CONTROLLER:
@@ -59,44 +67,22 @@ async def stop(
     runtime_of(memo).stopping.set()
 
 
-async def service_account_seen(
-    event: kopf.RawEvent,
-    memo: Any,  # noqa: ANN401  # the Runtime, see runtime_of
-    **_: Any,  # noqa: ANN401  # Kopf's keywords
+def _watch(
+    registry: kopf.OperatorRegistry,
+    kind: Kind,
+    cache_of: Callable[[Caches], ObjectCache[Any]],
 ) -> None:
-    """Take in an event of a ServiceAccount."""
-    runtime = runtime_of(memo)
-    runtime.observe(runtime.caches.accounts, event["type"], event["object"])
+    """Have events of `kind` taken in by its cache."""
 
+    async def seen(
+        event: kopf.RawEvent,
+        memo: Any,  # noqa: ANN401  # the Runtime, see runtime_of
+        **_: Any,  # noqa: ANN401  # Kopf's keywords
+    ) -> None:
+        runtime = runtime_of(memo)
+        runtime.observe(cache_of(runtime.caches), event["type"], event["object"])
 
-async def binding_seen(
-    event: kopf.RawEvent,
-    memo: Any,  # noqa: ANN401  # the Runtime, see runtime_of
-    **_: Any,  # noqa: ANN401  # Kopf's keywords
-) -> None:
-    """Take in an event of a FederatedStorageBinding."""
-    runtime = runtime_of(memo)
-    runtime.observe(runtime.caches.bindings, event["type"], event["object"])
-
-
-async def federation_seen(
-    event: kopf.RawEvent,
-    memo: Any,  # noqa: ANN401  # the Runtime, see runtime_of
-    **_: Any,  # noqa: ANN401  # Kopf's keywords
-) -> None:
-    """Take in an event of a StorageFederation."""
-    runtime = runtime_of(memo)
-    runtime.observe(runtime.caches.federations, event["type"], event["object"])
-
-
-async def namespace_seen(
-    event: kopf.RawEvent,
-    memo: Any,  # noqa: ANN401  # the Runtime, see runtime_of
-    **_: Any,  # noqa: ANN401  # Kopf's keywords
-) -> None:
-    """Take in an event of a Namespace: grant rules select by its labels."""
-    runtime = runtime_of(memo)
-    runtime.observe(runtime.caches.namespaces, event["type"], event["object"])
+    kopf.on.event(kind.api_version, kind.plural, id=kind.plural, registry=registry)(seen)
 
 
 async def webhook_configuration_seen(
