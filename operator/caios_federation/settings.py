@@ -78,6 +78,38 @@ class CertificateSettings(_Group):
     """Life of a serving certificate that we make; renewed at two thirds of it."""
 
 
+class LeaseSettings(_Group):
+    """Which of several controllers acts: the one that holds the Lease."""
+
+    name: str = "caios-federation-controller"
+    """Lease in the operator's namespace."""
+    duration_seconds: float = Field(default=15, ge=1)
+    """How long others wait for a holder that no longer renews."""
+    renew_deadline_seconds: float = Field(default=10, gt=0)
+    """A holder that could not renew for so long stops acting; below `duration_seconds`."""
+    retry_seconds: float = Field(default=2, gt=0)
+    """How often the holder renews and the others look."""
+
+    @model_validator(mode="after")
+    def _deadlines_nest(self) -> "LeaseSettings":
+        if not self.retry_seconds < self.renew_deadline_seconds < self.duration_seconds:
+            raise ValueError(
+                f"retry_seconds ({self.retry_seconds:g}) must be below renew_deadline_seconds "
+                f"({self.renew_deadline_seconds:g}), and that below duration_seconds "
+                f"({self.duration_seconds:g})"
+            )
+        return self
+
+
+class ObservabilitySettings(_Group):
+    """Where the process is observed: `/metrics`, `/healthz` and `/readyz`, without TLS."""
+
+    host: str = "0.0.0.0"
+    """Address to listen on."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one."""
+
+
 class WebhookSettings(_Group):
     """The MutatingWebhookConfiguration that the controller keeps."""
 
@@ -206,6 +238,8 @@ class Settings(BaseSettings):
     """The operator's own namespace; its Pods are never injected."""
     admission: AdmissionSettings = AdmissionSettings()
     certificates: CertificateSettings = CertificateSettings()
+    lease: LeaseSettings = LeaseSettings()
+    observability: ObservabilitySettings = ObservabilitySettings()
     webhook: WebhookSettings = WebhookSettings()
     pods: PodSettings = PodSettings()
     caches: CacheSettings = CacheSettings()

@@ -9,6 +9,8 @@ from caios_testbed.cluster.controlplane import ControlPlane
 from contract.examples import CRDS, Document, documents
 from contract.server import Server, wait_until
 
+API_PATH = "apis/caios.coreweave.com/v1alpha1"
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
@@ -25,6 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             for crd in crds:
                 server.apply(crd)
             wait_until(lambda: _established(server, crds), "the CRDs to be established")
+            wait_until(lambda: _described(server, crds), "the CRDs to be in the OpenAPI document")
             yield server
 
 
@@ -36,3 +39,9 @@ def _established(server: Server, crds: list[Document]) -> bool | None:
         if condition["type"] == "Established"
     ]
     return True if len(held) == len(crds) and all(held) else None
+
+
+def _described(server: Server, crds: list[Document]) -> bool | None:
+    """Tell whether `kubectl explain` finds each kind: the API server publishes that later."""
+    kinds = {crd["spec"]["names"]["kind"] for crd in crds}
+    return True if kinds <= server.described_kinds(API_PATH) else None

@@ -95,6 +95,16 @@ class Server:
         """Delete every object of the document's kind in its namespace."""
         self._request("delete", _path(document), [])
 
+    def described_kinds(self, api: str) -> set[str]:
+        """Return the kinds that the OpenAPI document of `api` describes; none where it has none."""
+        try:
+            document = self._request("get", f"/openapi/v3/{api}", [])
+        except Rejected:
+            return set()
+        schemas = document["components"]["schemas"].values()
+        key = "x-kubernetes-group-version-kind"
+        return {each["kind"] for schema in schemas for each in schema.get(key, ())}
+
     def kubectl(self, *arguments: str) -> str:
         """Return what kubectl prints. A warning or an error fails the test."""
         done = subprocess.run(
@@ -129,7 +139,7 @@ class Server:
                 serialize=False,
             )
         except (DynamicApiError, ApiException) as error:
-            raise Rejected(json.loads(error.body or "{}")["message"]) from error
+            raise Rejected(_message(error.body or "")) from error
         answer: Document = json.loads(response.data)
         return answer
 
@@ -141,6 +151,14 @@ def wait_until(probe: Callable[[], _Answer | None], what: str) -> _Answer:
         assert time.monotonic() < deadline, f"waited {_PATIENCE_SECONDS:.0f} s for {what}"
         time.sleep(0.05)
     return answer
+
+
+def _message(body: str) -> str:
+    """Return the message of a Status; a path that is not served is answered with a plain text."""
+    try:
+        return str(json.loads(body)["message"])
+    except ValueError:
+        return body
 
 
 def _dry_run(validation: str) -> list[tuple[str, str]]:

@@ -122,9 +122,9 @@ def remove_network_results(
 
 
 def _members(cgroup: Path) -> Iterator[int]:
-    for file in cgroup.rglob("cgroup.procs"):
+    for directory, _, _ in os.walk(cgroup):  # which passes over what goes meanwhile
         with contextlib.suppress(OSError):
-            yield from (int(pid) for pid in file.read_text().split())
+            yield from map(int, Path(directory, "cgroup.procs").read_text().split())
 
 
 def _remove(cgroup: Path) -> None:
