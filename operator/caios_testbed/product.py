@@ -101,6 +101,7 @@ class Product:
             "CAIOS_ADMISSION__PORT": str(self.port),
             "CAIOS_ADMISSION__LAME_DUCK_SECONDS": "0",
             "CAIOS_CERTIFICATES__DIRECTORY": str(self.directory / "tls"),
+            "CAIOS_OBSERVABILITY__PORT": "0",  # several may run on one machine
             "CAIOS_WEBHOOK__URL": f"https://{self.host}:{self.port}",
             **(settings or {}),
         }

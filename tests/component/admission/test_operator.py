@@ -25,6 +25,7 @@ from caios_federation.runtime import operate
 from caios_federation.settings import (
     AdmissionSettings,
     CertificateSettings,
+    ObservabilitySettings,
     Role,
     Settings,
     WebhookSettings,
@@ -49,6 +50,7 @@ def settings(tmp_path: Path) -> Settings:
         ),
         webhook=WebhookSettings(url=f"https://127.0.0.1:{port}"),
         certificates=CertificateSettings(directory=tmp_path / "tls"),
+        observability=ObservabilitySettings(host="127.0.0.1", port=0),
     )
 
 

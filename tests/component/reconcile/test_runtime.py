@@ -20,6 +20,7 @@ from caios_federation.settings import (
     CacheSettings,
     CertificateProvider,
     CertificateSettings,
+    ObservabilitySettings,
     ReconcileSettings,
     Role,
     Settings,
@@ -53,6 +54,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         role=Role.CONTROLLER,
         certificates=CertificateSettings(directory=tmp_path / "tls"),
+        observability=ObservabilitySettings(host="127.0.0.1", port=0),
         caches=CacheSettings(audit_period_seconds=0.02),
         reconcile=ReconcileSettings(first_backoff_seconds=0.02),
     )
