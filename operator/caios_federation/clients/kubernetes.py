@@ -6,7 +6,7 @@ bodies are plain JSON, read by orjson (a LIST of 10,000 objects costs a tenth of
 
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ _MERGE: Final = "application/merge-patch+json"
 _UNPRINTABLE: Final = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 """Characters that JSON takes as they are and YAML does not (YAML 1.2.2,
 section 5.1)."""
+_WARNING: Final = re.compile(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"')
+_ESCAPED: Final = re.compile(r"\\(.)")
 _SERVICE_ACCOUNT_FILES: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SHOWN: Final = 256
 """Characters of a foreign message that are passed on."""
@@ -78,6 +80,9 @@ STATEFUL_SET: Final = Kind("apps/v1", "StatefulSet", "statefulsets")
 DAEMON_SET: Final = Kind("apps/v1", "DaemonSet", "daemonsets")
 BINDING: Final = Kind(words.API_VERSION, words.BINDING_KIND, words.BINDINGS)
 FEDERATION: Final = Kind(words.API_VERSION, words.FEDERATION_KIND, words.FEDERATIONS)
+DEFINITION: Final = Kind(
+    "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"
+)
 WEBHOOK_CONFIGURATION: Final = Kind(
     "admissionregistration.k8s.io/v1",
     "MutatingWebhookConfiguration",
@@ -172,6 +177,18 @@ class KubernetesClient:
         full = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
         return await self._request("POST", f"{path}?{query}", body=full)
 
+    async def try_create(self, kind: Kind, body: Json) -> tuple[Json, tuple[str, ...]]:
+        """Return what an object would be stored as, admission included, and the warnings.
+
+        Nothing is stored (a dry run). Raises ClientError as `create` does.
+        """
+        path = kind.path(body["metadata"].get("namespace", ""))
+        query = urlencode({"fieldManager": words.MANAGER, "dryRun": "All"})
+        full = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
+        warnings: list[str] = []
+        stored = await self._request("POST", f"{path}?{query}", body=full, warnings=warnings)
+        return stored, tuple(warnings)
+
     async def replace(self, kind: Kind, body: Json) -> Json:
         """Put `body` in the place of the object of its version. Raises WriteConflict."""
         meta = body["metadata"]
@@ -247,6 +264,7 @@ class KubernetesClient:
         *,
         body: Json | str | None = None,
         content_type: str = "application/json",
+        warnings: list[str] | None = None,
     ) -> dict[str, Any]:
         headers = {"Accept": "application/json", "Content-Type": content_type}
         try:
@@ -268,6 +286,8 @@ class KubernetesClient:
             raise errors.Unavailable(
                 f"API server: {method} {_shown(path)}: {response.status} with no JSON object"
             )
+        if warnings is not None:
+            warnings += _warnings_of(response.headers.getall("Warning", ()))
         return answer
 
 
@@ -299,6 +319,12 @@ async def _load(configuration: Configuration) -> None:
 def in_cluster() -> bool:
     """Tell whether this process runs as a Pod with a ServiceAccount's token."""
     return "KUBERNETES_SERVICE_HOST" in os.environ and (_SERVICE_ACCOUNT_FILES / "token").exists()
+
+
+def _warnings_of(headers: Iterable[str]) -> list[str]:
+    """Return the texts of `Warning` headers (RFC 7234, section 5.5)."""
+    texts = [text for header in headers for text in _WARNING.findall(header)]
+    return [_ESCAPED.sub(r"\1", text)[:_SHOWN] for text in texts]
 
 
 def _object_of(content: bytes) -> dict[str, Any] | None:

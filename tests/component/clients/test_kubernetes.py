@@ -18,6 +18,7 @@ from caios_federation.clients.kubernetes import (
     BINDING,
     EVENT,
     FEDERATION,
+    POD,
     SERVICE_ACCOUNT,
     KubernetesClient,
     connect,
@@ -220,6 +221,23 @@ async def test_a_name_that_is_taken_is_a_conflict() -> None:
     async with scripted(always(lambda: failure(409, "already exists"))) as api:
         with pytest.raises(errors.WriteConflict):
             await api.client.create(BINDING, BODY)
+
+
+async def test_a_creation_that_is_only_tried_tells_the_warnings() -> None:
+    warnings = ('299 - "say \\"no\\""', '299 apiserver "b"', "nonsense")
+
+    async def answer(_request: Seen) -> web.StreamResponse:
+        response = reply(kind="Pod")
+        for text in warnings:
+            response.headers.add("Warning", text)
+        return response
+
+    async with scripted(answer) as api:
+        stored, told = await api.client.try_create(POD, {"metadata": {"namespace": "team-a"}})
+    (seen,) = api.seen
+    assert (seen.method, seen.path) == ("POST", "/api/v1/namespaces/team-a/pods")
+    assert seen.query == {"fieldManager": "caios-federation", "dryRun": "All"}
+    assert (stored["kind"], told) == ("Pod", ('say "no"', "b"))
 
 
 async def test_a_deletion_names_the_uid_that_it_means() -> None:
