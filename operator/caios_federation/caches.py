@@ -299,6 +299,8 @@ class Caches:
         """Why `issuer` is None."""
         self.synced = asyncio.Event()
         """Set once everything was listed: from then on an absent object is known to be absent."""
+        self.problem = "nothing was listed yet"
+        """Why the last audit failed; nothing after one that did not."""
 
     def sources(
         self,
@@ -340,10 +342,11 @@ class Caches:
                 await self.audit(client, settings, changed)
             except errors.ClientError as error:
                 failures += 1
+                self.problem = str(error)
                 delay = min(0.25 * 2 ** min(failures, 10), delay)
                 log.warning("audit failed", err=str(error), attempt=failures)
             else:
-                failures = 0
+                failures, self.problem = 0, ""
                 delay = delay if self.synced.is_set() else min(_SECOND_AUDIT_SECONDS, delay)
                 self.synced.set()
             await asyncio.sleep(delay * random.uniform(0.9, 1.1))  # noqa: S311  # jitter

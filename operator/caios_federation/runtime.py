@@ -70,6 +70,15 @@ class Runtime:
         if self.controller is not None and self.caches.synced.is_set():
             self.controller.changed(change)
 
+    def ready(self) -> str:
+        """Return what this process lacks to do its work; nothing when it is ready.
+
+        A controller that does not act, because another one does, is ready too.
+        """
+        if not self.caches.synced.is_set():
+            return f"caches not filled: {self.caches.problem}"
+        return "" if self.server is None else self.server.unready()
+
     def heal_webhook(self) -> None:
         """Have the webhook configuration looked at, where this process acts."""
         if self.controller is not None:

@@ -5,9 +5,12 @@ live context breaks it; whole contexts are then swapped by the SNI callback, bec
 keeps a pair for each type of key (facts: Kopf, custom admission server).
 """
 
+import datetime as dt
 import hashlib
 import ssl
 from pathlib import Path
+
+from cryptography import x509
 
 
 def server_context() -> ssl.SSLContext:
@@ -25,6 +28,8 @@ class ServingCertificate:
         self._key = directory / "tls.key"
         self._digest = b""
         self._current: ssl.SSLContext | None = None
+        self.expires: dt.datetime | None = None
+        """When the pair that serves expires; None while there is none."""
         self.front = server_context()
         """What a listener is given: it hands each connection to the newest pair."""
         self.front.sni_callback = self._hand_over
@@ -35,13 +40,15 @@ class ServingCertificate:
         Raises OSError (ssl.SSLError is one) when the files cannot be read or do not fit together;
         the pair that served before goes on serving.
         """
-        digest = hashlib.sha256(self._certificate.read_bytes() + self._key.read_bytes()).digest()
+        chain = self._certificate.read_bytes()
+        digest = hashlib.sha256(chain + self._key.read_bytes()).digest()
         if digest == self._digest:
             return False
         context = server_context()
         # With a passphrase at hand, though a wrong one, OpenSSL does not ask at the terminal.
         context.load_cert_chain(self._certificate, self._key, password="")
         self._current, self._digest = context, digest
+        self.expires = x509.load_pem_x509_certificate(chain).not_valid_after_utc
         return True
 
     def _hand_over(

@@ -12,6 +12,7 @@ exceptions into denials and knows neither readiness nor drain (docs/concepts/adm
 """
 
 import asyncio
+import datetime as dt
 import time
 from collections.abc import AsyncIterator
 from contextvars import ContextVar
@@ -70,6 +71,7 @@ class AdmissionServer:
         self._decider = decider
         self._synced = synced
         self._draining = False
+        self._problem = "not looked for yet"
         self.listening = asyncio.Event()
         """Set while the port is open."""
 
@@ -105,6 +107,17 @@ class AdmissionServer:
         finally:
             await self._retire(runner)
 
+    def unready(self) -> str:
+        """Return why nobody should send requests here; nothing when they should."""
+        expires = self._certificate.expires
+        if self._draining:
+            return "terminating"
+        if expires is None:
+            return f"certificate not loaded: {self._problem}"
+        if expires <= dt.datetime.now(dt.UTC):
+            return f"the serving certificate expired at {expires:%Y-%m-%dT%H:%M:%SZ}"
+        return "" if self.listening.is_set() else "not listening yet"
+
     async def _retire(self, runner: web.AppRunner) -> None:
         """Turn unready, serve on for a while, then drain."""
         self._draining = True
@@ -126,7 +139,8 @@ class AdmissionServer:
         try:
             changed = self._certificate.refresh()
         except OSError as error:
-            log.warning("certificate not loaded", err=f"{type(error).__name__}: {error}")
+            self._problem = f"{type(error).__name__}: {error}"
+            log.warning("certificate not loaded", err=self._problem)
             return False
         if changed:
             log.info("certificate loaded")
@@ -141,7 +155,8 @@ class AdmissionServer:
         return app
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        return web.Response(status=503 if self._draining else 200)
+        problem = self.unready()
+        return web.Response(status=503 if problem else 200, text=problem or "ready")
 
     async def _mutate(self, http: web.Request, dispatch: kopf.WebhookFn) -> web.Response:
         review = await self._read(http)
