@@ -20,6 +20,7 @@ from caios_federation.core.patch import render_patch
 from caios_federation.core.plan import Placement, plan
 from caios_federation.core.pod import read_pod
 from caios_federation.core.principal import Issuer, parse_issuer
+from caios_federation.core.warning import PodWarning
 
 Json = dict[str, Any]
 
@@ -198,7 +199,7 @@ class Injected:
 
     pod: Json
     operations: list[Json]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PodWarning, ...] = ()
     skipped: SkipReason | None = None
 
     @property

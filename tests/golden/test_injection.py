@@ -21,7 +21,7 @@ def test_a_pod_is_answered_as_recorded(case: str) -> None:
     injected = inject(read(folder / "pod.yaml"), has_a_say)
     expected = {
         "skipped": str(injected.skipped) if injected.skipped else None,
-        "warnings": list(injected.warnings),
+        "warnings": [str(warning) for warning in injected.warnings],
         "patch": injected.operations,
     }
     check(folder / "expected.yaml", dump(expected))

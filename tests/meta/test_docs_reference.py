@@ -13,15 +13,20 @@ from click.testing import CliRunner
 from builders import annotated, bound, container, inject, parsed_federation, pod, sources, words
 from caios_federation.api import vocabulary
 from caios_federation.api.conditions import ConditionType, Reason, Status
-from caios_federation.api.vocabulary import SkipReason
+from caios_federation.api.vocabulary import SkipReason, WarningReason
 from caios_federation.cli.main import main
 from caios_federation.core.injection import Skip, Sources, compute_values
+from caios_federation.core.warning import PodWarning
 from caios_federation.observe.events import NORMAL, EventReason
 from meta.pages import DOCS, Block, anchors, blocks, rows, text_of
 from meta.repository import PRODUCT, ROOT
 
 TROUBLESHOOTING = "operations/troubleshooting.md"
-WARNINGS = [row["Warning"].strip("`") for row in rows("reference/skips-and-warnings.md", "Warning")]
+COUNTED_AS = {
+    row["Warning"].strip("`"): row["Counted as"].strip("`")
+    for row in rows("reference/skips-and-warnings.md", "Warning")
+}
+WARNINGS = list(COUNTED_AS)
 PLACEHOLDER = re.compile(r"<\w+>")
 
 
@@ -80,7 +85,7 @@ def matching(warning: str) -> list[str]:
     return [row for row in WARNINGS if pattern(row).fullmatch(warning)]
 
 
-def provoked() -> Iterator[str]:
+def provoked() -> Iterator[PodWarning]:
     """Yield each warning that there is, and some of them again."""
     place = vocabulary.MOUNT_PATH
     marks = pod(labels=words(federated="no"), annotations=words(principal="me", aws_config="x"))
@@ -130,6 +135,12 @@ def test_every_warning_has_exactly_one_row(source: Callable[[], Iterator[str]]) 
     warnings = list(source())
     assert warnings
     assert [warning for warning in warnings if len(matching(warning)) != 1] == []
+
+
+def test_every_warning_is_counted_as_its_row_says() -> None:
+    seen = {(row, str(warning.reason)) for warning in provoked() for row in matching(warning)}
+    assert seen == set(COUNTED_AS.items())
+    assert set(COUNTED_AS.values()) == set(WarningReason)
 
 
 def test_every_row_is_a_warning_that_there_is() -> None:

@@ -14,6 +14,7 @@ from caios_federation.core.ownership import is_ours
 from caios_federation.core.patch import Operation, render_patch
 from caios_federation.core.plan import Placement, plan
 from caios_federation.core.pod import Raw, read_pod, service_account_of
+from caios_federation.core.warning import PodWarning
 
 Live = tuple[Account, Binding | None]
 """What a live read found: the ServiceAccount, and the binding that has it."""
@@ -27,7 +28,7 @@ class Decision:
     """What is answered about a Pod."""
 
     operations: tuple[Operation, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PodWarning, ...] = ()
     skipped: SkipReason | None = None
     service_account: str = ""
     principal: str = ""

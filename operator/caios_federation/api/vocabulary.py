@@ -106,6 +106,8 @@ WEBHOOK_CONFIGURATION: Final = MANAGER
 """Name of the MutatingWebhookConfiguration."""
 WEBHOOK: Final = f"pods.{GROUP}"
 """Name of the webhook in it."""
+WEBHOOK_AGAIN: Final = f"again.{WEBHOOK}"
+"""Name of the second one, for Pods that have not been given an identity yet."""
 MUTATE_PATH: Final = "/mutate-pods"
 """Where the admission server takes reviews."""
 READY_PATH: Final = "/readyz"
@@ -136,3 +138,20 @@ class SkipReason(StrEnum):
     FEDERATION_NOT_FOUND = "FederationNotFound"  # the StorageFederation named does not exist
     ISSUER_UNKNOWN = "IssuerUnknown"  # neither configured nor discovered yet
     IDENTITY_INVALID = "IdentityInvalid"  # no principal can be made of the names
+
+
+class WarningReason(StrEnum):
+    """What a warning to a Pod's creator is about. Closed: also the label values of a metric."""
+
+    ANNOTATION_INVALID = "AnnotationInvalid"  # `inject` is neither "true" nor "false"
+    FEDERATION_NOT_FOUND = "FederationNotFound"  # the StorageFederation named does not exist
+    ISSUER_UNKNOWN = "IssuerUnknown"  # neither configured nor discovered yet
+    IDENTITY_INVALID = "IdentityInvalid"  # no principal can be made of the names
+    AUDIENCE_INVALID = "AudienceInvalid"  # the ServiceAccount's audience can be none
+    EXPIRATION_INVALID = "ExpirationInvalid"  # a lifetime that is no number
+    EXPIRATION_CLAMPED = "ExpirationClamped"  # a lifetime outside of what is allowed
+    CONTAINER_UNKNOWN = "ContainerUnknown"  # a container to skip that the Pod does not have
+    MOUNT_TAKEN = "MountTaken"  # something else is mounted where the token goes
+    CREDENTIALS_PRESENT = "CredentialsPresent"  # a container has container credentials of its own
+    CREDENTIALS_OUTRANKED = "CredentialsOutranked"  # SDKs prefer what a container sets
+    MARK_KEPT = "MarkKept"  # a label or annotation of ours says something else

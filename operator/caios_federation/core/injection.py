@@ -13,7 +13,7 @@ from typing import Any, Final
 from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding, Containers, Injection
 from caios_federation.api.federation import Federation
-from caios_federation.api.vocabulary import SkipReason
+from caios_federation.api.vocabulary import SkipReason, WarningReason
 from caios_federation.core.account import (
     NO_ANNOTATIONS,
     Annotations,
@@ -34,6 +34,7 @@ from caios_federation.core.principal import (
     render_principal,
 )
 from caios_federation.core.text import cut, shown
+from caios_federation.core.warning import PodWarning
 
 _SECONDS: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
@@ -68,7 +69,7 @@ class Values:
     containers: Containers
     aws_config: str | None
     """Content of the config file, or None where the binding asks for no client configuration."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PodWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Skip:
     """The Pod stays as it is."""
 
     reason: SkipReason
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PodWarning, ...] = ()
     """What the Pod's creator should know; nothing where a skip is what was asked for."""
 
 
@@ -113,24 +114,20 @@ def compute_values(
     account = sources.account
     federation = sources.federation
     if federation is None:
-        return Skip(
-            SkipReason.FEDERATION_NOT_FOUND,
-            (f"{account}: StorageFederation {name} does not exist; no credentials injected",),
-        )
+        missing = f"{account}: StorageFederation {name} does not exist"
+        return _skip(SkipReason.FEDERATION_NOT_FOUND, missing)
     issuer = effective_issuer(federation, sources.discovered_issuer)
     if issuer is None:
-        return Skip(
-            SkipReason.ISSUER_UNKNOWN,
-            (f"{account}: the cluster's issuer is not known yet; no credentials injected",),
-        )
+        unknown = f"{account}: the cluster's issuer is not known yet"
+        return _skip(SkipReason.ISSUER_UNKNOWN, unknown)
     try:
         principal = render_principal(Identity(issuer, sources.namespace, sources.service_account))
     except ParseError as error:
-        warning = f"{account}: {cut(str(error), 120)}; no credentials injected"
-        return Skip(SkipReason.IDENTITY_INVALID, (warning,))
+        return _skip(SkipReason.IDENTITY_INVALID, f"{account}: {cut(str(error), 120)}")
     spec = sources.binding.spec if sources.binding else None
     seconds, warnings = _expiration(sources, pod_annotations)
-    problem = audience_problem(sources.annotations)
+    if problem := audience_problem(sources.annotations):
+        warnings = (*warnings, PodWarning(WarningReason.AUDIENCE_INVALID, problem))
     return Values(
         issuer=issuer,
         principal=principal,
@@ -144,7 +141,7 @@ def compute_values(
             if spec and spec.client
             else None
         ),
-        warnings=(*warnings, problem) if problem else warnings,
+        warnings=warnings,
     )
 
 
@@ -170,7 +167,8 @@ def _unwanted(sources: Sources) -> Skip | None:
         case Wish.NO_INJECTION:
             return Skip(SkipReason.ACCOUNT_OPTED_OUT)
         case Wish.UNINTELLIGIBLE:
-            return Skip(SkipReason.ANNOTATION_INVALID, (unintelligible(sources),))
+            warning = PodWarning(WarningReason.ANNOTATION_INVALID, unintelligible(sources))
+            return Skip(SkipReason.ANNOTATION_INVALID, (warning,))
         case Wish.NOTHING if binding is None:
             return Skip(SkipReason.NOT_FEDERATED)
         case Wish.NOTHING | Wish.INJECTION:
@@ -178,9 +176,14 @@ def _unwanted(sources: Sources) -> Skip | None:
                 return Skip(SkipReason.INJECTION_DISABLED)
     if problem := unusable_federation(sources):
         # Not the federation of a binding that we made of an older annotation: nobody asked for it.
-        warning = f"{problem}; no credentials injected"
-        return Skip(SkipReason.FEDERATION_NOT_FOUND, (warning,))
+        return _skip(SkipReason.FEDERATION_NOT_FOUND, problem)
     return None
+
+
+def _skip(reason: SkipReason, problem: str) -> Skip:
+    """Return the skip of a Pod that should have been injected; its warning is of the same name."""
+    warning = PodWarning(WarningReason(reason.value), f"{problem}; no credentials injected")
+    return Skip(reason, (warning,))
 
 
 def _audience(sources: Sources) -> str | None:
@@ -226,7 +229,7 @@ def annotation_problems(sources: Sources) -> list[str]:
     return [*problems, problem] if problem else problems
 
 
-def parse_expiration(place: str, value: object) -> tuple[int | None, str | None]:
+def parse_expiration(place: str, value: object) -> tuple[int | None, PodWarning | None]:
     """Return what `value` says, clamped to what is allowed, and what is wrong with it.
 
     None where it says nothing: then the next source is asked.
@@ -235,20 +238,26 @@ def parse_expiration(place: str, value: object) -> tuple[int | None, str | None]
     if not text:
         return None, None
     if not _SECONDS.fullmatch(text):
-        return None, f"{place} is {shown(text)}, not a number of seconds; ignored"
+        return None, PodWarning(
+            WarningReason.EXPIRATION_INVALID,
+            f"{place} is {shown(text)}, not a number of seconds; ignored",
+        )
     seconds = int(text)
     clamped = min(max(seconds, words.MIN_TOKEN_EXPIRATION), words.MAX_TOKEN_EXPIRATION)
     if clamped != seconds:
-        return clamped, f"{place} is {seconds}, outside 600..86400 seconds; {clamped} is used"
+        return clamped, PodWarning(
+            WarningReason.EXPIRATION_CLAMPED,
+            f"{place} is {seconds}, outside 600..86400 seconds; {clamped} is used",
+        )
     return clamped, None
 
 
 def _expiration(
     sources: Sources, pod_annotations: Mapping[str, Any]
-) -> tuple[int, tuple[str, ...]]:
+) -> tuple[int, tuple[PodWarning, ...]]:
     """Return the token's lifetime in seconds and what there is to say about bad inputs."""
     binding, federation = sources.binding, sources.federation
-    warnings: list[str] = []
+    warnings: list[PodWarning] = []
     pod = pod_annotations.get(words.TOKEN_EXPIRATION)
     account = sources.annotations.get(words.TOKEN_EXPIRATION)
     stated: tuple[tuple[str, object], ...] = (

@@ -10,9 +10,11 @@ from itertools import chain, count
 from typing import Final
 
 from caios_federation.api import vocabulary as words
+from caios_federation.api.vocabulary import WarningReason
 from caios_federation.core.injection import Values
 from caios_federation.core.pod import Container, Pod, Raw, normalise
 from caios_federation.core.text import cut, shown
+from caios_federation.core.warning import PodWarning
 
 _READS_OWN_CONFIG: Final = words.ENV_ENDPOINTS | {words.ENV_CONFIG_FILE}
 _NAMES_SHOWN: Final = 3
@@ -58,7 +60,7 @@ class Plan:
     additions: tuple[Addition, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[PodWarning, ...] = ()
 
 
 def plan(pod: Pod, values: Values, place: Placement) -> Plan:
@@ -83,16 +85,15 @@ def plan(pod: Pod, values: Values, place: Placement) -> Plan:
     )
 
 
-def _selected(pod: Pod, values: Values, warnings: list[str]) -> list[Container]:
+def _selected(pod: Pod, values: Values, warnings: list[PodWarning]) -> list[Container]:
     """Return the containers to serve, less those that Pod or binding leave out."""
     skip = _names(pod.annotations.get(words.SKIP_CONTAINERS))
     names = {container.name for container in pod.containers}
     if unknown := sorted(skip - names):
         listed = ", ".join(map(shown, unknown[:_NAMES_SHOWN]))
         more = ", …" if len(unknown) > _NAMES_SHOWN else ""
-        warnings.append(
-            f"annotation {words.SKIP_CONTAINERS} names no container of the Pod: {listed}{more}"
-        )
+        text = f"annotation {words.SKIP_CONTAINERS} names no container of the Pod: {listed}{more}"
+        warnings.append(PodWarning(WarningReason.CONTAINER_UNKNOWN, text))
     only, except_ = values.containers.only, values.containers.except_
     return [
         container
@@ -171,7 +172,7 @@ def _addition(
     values: Values,
     place: Placement,
     volume: TokenVolume,
-    warnings: list[str],
+    warnings: list[PodWarning],
 ) -> Addition:
     """Return what `container` gets: credentials, region and config file, each only if absent."""
     env: list[tuple[str, str]] = []
@@ -182,7 +183,8 @@ def _addition(
         path = normalise(place.mount_path)
         if not container.mounts_whole(volume.name, path):
             if conflict := _conflict(container, path):
-                warnings.append(f"container {shown(container.name)} left out: {conflict}")
+                text = f"container {shown(container.name)} left out: {conflict}"
+                warnings.append(PodWarning(WarningReason.MOUNT_TAKEN, text))
                 return Addition(container, (), None)
             mount = volume.name, place.mount_path
     if credentials:
@@ -190,10 +192,11 @@ def _addition(
         env.append((words.ENV_TOKEN_FILE, f"{place.mount_path}/{place.token_file}"))
         warnings.extend(_outranked(container))
     elif container.env.get(words.ENV_CREDENTIALS_URI) != values.credentials_uri:
-        warnings.append(
+        text = (
             f"container {shown(container.name)} has {words.ENV_CONTAINER_PREFIX}* variables of "
             "its own; its credentials are left alone"
         )
+        warnings.append(PodWarning(WarningReason.CREDENTIALS_PRESENT, text))
     if words.ENV_REGION not in container.env and words.ENV_DEFAULT_REGION not in container.env:
         env.append((words.ENV_REGION, values.region))
         env.append((words.ENV_DEFAULT_REGION, values.region))
@@ -218,13 +221,13 @@ def _conflict(container: Container, path: str) -> str | None:
     return None
 
 
-def _outranked(container: Container) -> list[str]:
+def _outranked(container: Container) -> list[PodWarning]:
     names = ", ".join(sorted(words.ENV_OUTRANKING.intersection(container.env)))
-    warning = (
+    text = (
         f"container {shown(container.name, 30)} sets {names}: "  # 30: all the names fit in, too
         "SDKs prefer that to the injected credentials; remove it"
     )
-    return [warning] if names else []
+    return [PodWarning(WarningReason.CREDENTIALS_OUTRANKED, text)] if names else []
 
 
 def _labels(given: frozenset[str]) -> Mapping[str, str]:
@@ -241,11 +244,11 @@ def _annotations(given: frozenset[str], values: Values) -> Mapping[str, str]:
 
 
 def _missing(
-    present: Mapping[str, Raw], marks: Mapping[str, str], warnings: list[str], what: str
+    present: Mapping[str, Raw], marks: Mapping[str, str], warnings: list[PodWarning], what: str
 ) -> Mapping[str, str]:
     """Return the `marks` that are not `present`, with a warning for those of another value."""
     warnings.extend(
-        f"{what} {key} of the Pod is kept as it is"
+        PodWarning(WarningReason.MARK_KEPT, f"{what} {key} of the Pod is kept as it is")
         for key, text in marks.items()
         if key in present and present[key] != text
     )

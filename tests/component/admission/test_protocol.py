@@ -13,8 +13,9 @@ from aiohttp import ClientConnectionError
 import builders
 from caios_federation.admission.decide import Decision
 from caios_federation.admission.review import Request
-from caios_federation.api.vocabulary import SkipReason
+from caios_federation.api.vocabulary import SkipReason, WarningReason
 from caios_federation.clients import errors
+from caios_federation.core.warning import PodWarning
 from component.admission.serving import (
     ADDITION,
     LONG,
@@ -185,7 +186,8 @@ async def test_uid_and_version_of_the_request_are_echoed(tmp_path: Path, version
 
 async def test_warnings_are_passed_on_without_a_patch(tmp_path: Path) -> None:
     async def warn(_request: Request) -> Decision:
-        return Decision(warnings=("look here",), skipped=SkipReason.FEDERATION_NOT_FOUND)
+        warning = PodWarning(WarningReason.FEDERATION_NOT_FOUND, "look here")
+        return Decision(warnings=(warning,), skipped=SkipReason.FEDERATION_NOT_FOUND)
 
     async with serving(tmp_path, Dispatch(warn)) as here:
         response = (await here.review(uid="u"))["response"]
@@ -290,7 +292,7 @@ async def test_a_handler_sees_its_own_request_however_many_are_under_way(tmp_pat
 
     async def decide(request: Request) -> Decision:
         await everybody.wait()
-        return Decision(warnings=(request.uid,))
+        return Decision(warnings=(PodWarning(WarningReason.MARK_KEPT, request.uid),))
 
     async with serving(tmp_path, Dispatch(decide)) as here:
         answers = await soon(asyncio.gather(*(here.review(uid=f"u{n}") for n in range(5))))
