@@ -263,6 +263,9 @@ def test_an_example_of_the_command_line_prints_what_is_shown(
     assert CliRunner().invoke(main, arguments).output == expected
 
 
+NEED_A_CLUSTER = {"check-injection", "crds", "run", "uninstall"}
+
+
 def test_there_are_examples_of_every_offline_verb() -> None:
     shown = {block.text.split()[2] for block in offline()}
-    assert shown == set(main.commands) - {"run"}
+    assert shown == set(main.commands) - NEED_A_CLUSTER

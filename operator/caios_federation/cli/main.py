@@ -6,6 +6,8 @@ Data goes to standard output, talk to standard error. Exit codes: 0 fine, 1 a fi
 
 import click
 
+from caios_federation.cli.check_injection import check_injection
+from caios_federation.cli.crds import crds
 from caios_federation.cli.inject import inject
 from caios_federation.cli.policy import policy
 from caios_federation.cli.principal import principal
@@ -22,3 +24,5 @@ main.add_command(run)
 main.add_command(principal)
 main.add_command(policy)
 main.add_command(inject)
+main.add_command(crds)
+main.add_command(check_injection)

@@ -1,14 +1,13 @@
 """`caios-federation run`: the operator's process."""
 
 import asyncio
-import os
 from collections.abc import Iterator
 
 import click
 import uvloop
-from pydantic import ValidationError
 
-from caios_federation.settings import Role, Settings, unknown_variables
+from caios_federation.cli.environment import read_settings
+from caios_federation.settings import Role
 
 
 @click.command()
@@ -22,16 +21,7 @@ def run(role: str | None) -> None:
 
     Settings come from CAIOS_* variables: docs/reference/settings.md lists them.
     """
-    try:
-        settings = Settings(role=Role(role)) if role else Settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "CAIOS_" + "__".join(map(str, problem["loc"])).upper()
-            click.echo(f"{name.rstrip('_')}: {problem['msg']}", err=True)
-        raise SystemExit(2) from None
-    for name, near in sorted(unknown_variables(os.environ).items()):
-        hint = f"; did you mean {near}?" if near else ""
-        click.echo(f"warning: {name} is no setting{hint}", err=True)
+    settings = read_settings(role)
     # Kopf and the Kubernetes client are imported here alone, so that the other verbs start fast.
     from caios_federation.clients.errors import ClientError  # noqa: PLC0415
     from caios_federation.handlers import registry_for  # noqa: PLC0415
