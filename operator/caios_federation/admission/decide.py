@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caios_federation.api.binding import Binding, first_of, parse_binding
-from caios_federation.api.vocabulary import SkipReason
+from caios_federation.api.vocabulary import Outcome, SkipReason
 from caios_federation.caches import PLAIN, Account, Caches, account_of, key_of
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import BINDING, SERVICE_ACCOUNT, KubernetesClient
@@ -34,11 +34,11 @@ class Decision:
     principal: str = ""
 
     @property
-    def outcome(self) -> str:
-        """One word: `injected`, `unchanged` (nothing to add) or `skipped`."""
+    def outcome(self) -> Outcome:
+        """What becomes of the Pod."""
         if self.skipped:
-            return "skipped"
-        return "injected" if self.operations else "unchanged"
+            return Outcome.SKIPPED
+        return Outcome.INJECTED if self.operations else Outcome.UNCHANGED
 
 
 class Decider:

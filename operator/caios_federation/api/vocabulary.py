@@ -126,6 +126,16 @@ MINT_ACTION: Final = "cwobject:CreateAccessKeyOIDC"
 POLICY_VERSION: Final = "v1alpha1"
 
 
+class Outcome(StrEnum):
+    """What became of an admission request. Closed: also the label values of a metric."""
+
+    INJECTED = "injected"
+    UNCHANGED = "unchanged"  # there was nothing to add
+    SKIPPED = "skipped"  # the Pod was left alone, for a SkipReason
+    FAILED = "failed"  # we could not decide; the failurePolicy does
+    REFUSED = "refused"  # no review that can be read
+
+
 class SkipReason(StrEnum):
     """Why a Pod was not injected. Closed: also the label values of a metric."""
 
