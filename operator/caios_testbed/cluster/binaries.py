@@ -1,4 +1,4 @@
-"""Kubernetes' and etcd's programs, built from Go modules once per user.
+"""Programs of others (Kubernetes, etcd, helm, promtool), built from Go modules once per user.
 
 The modules' go.sum pins every dependency by checksum. What is built is kept outside of the
 checkout, below a key made of the modules and the Go version, so that a fresh clone builds nothing.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -19,9 +18,8 @@ from pathlib import Path
 from caios_testbed import directories
 from caios_testbed.cluster.failure import ClusterError
 from caios_testbed.cluster.progress import Progress
+from caios_testbed.cluster.sources import MODULES, SOURCES, Source
 
-MODULES = Path(__file__).parent / "modules"
-KUBERNETES = "k8s.io/kubernetes"
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")
 NODE = (*CONTROL_PLANE, "kube-scheduler", "kubelet", "kube-proxy")
 BUILD_SECONDS = 1800
@@ -36,26 +34,6 @@ class Binaries:
 
     def __getitem__(self, name: str) -> Path:
         return self.paths[name]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One program: the module folder that pins it, and the package that is its command."""
-
-    module: str
-    package: str
-
-    @classmethod
-    def of(cls, name: str) -> Source:
-        """Return the source of the program called `name`."""
-        if name == "etcd":
-            return cls("etcd", "go.etcd.io/etcd/server/v3")
-        return cls("kubernetes", f"{KUBERNETES}/cmd/{name}")
-
-    @property
-    def directory(self) -> Path:
-        """The folder with go.mod and go.sum."""
-        return MODULES / self.module
 
 
 def ensure_binaries(names: Sequence[str], progress: Progress) -> Binaries:
@@ -74,29 +52,18 @@ def ensure_binaries(names: Sequence[str], progress: Progress) -> Binaries:
     return Binaries(paths)
 
 
-def required_version(go_mod: str, module: str) -> str:
-    """Return the version of `module` that the text of a go.mod requires; raises KeyError."""
-    found = re.search(rf"^(?:require)?\s+{re.escape(module)} (v\S+)", go_mod, re.MULTILINE)
-    if not found:
-        raise KeyError(module)
-    return found[1]
-
-
-def linker_flags(version: str) -> str:
-    """Return what makes Kubernetes' programs say `version`; without it they are v0.0.0-master."""
-    major, minor = version.removeprefix("v").split(".")[:2]
-    variables = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
-    flags = (f"-X k8s.io/component-base/version.{name}={v}" for name, v in variables.items())
-    return " ".join(("-s -w", *flags))
+def module_key(directory: Path) -> str:
+    """Return what changes when the module in `directory` is to be built or fetched anew."""
+    key = hashlib.sha256()
+    for file in ("go.mod", "go.sum"):
+        key.update((directory / file).read_bytes())
+    key.update(_go_version().encode())
+    return key.hexdigest()[:16]
 
 
 def _built(name: str, progress: Progress) -> Path:
-    source = Source.of(name)
-    key = hashlib.sha256()
-    for file in ("go.mod", "go.sum"):
-        key.update((source.directory / file).read_bytes())
-    key.update(_go_version().encode())
-    cache = directories.cache("binaries", f"{source.module}-{key.hexdigest()[:16]}")
+    source = SOURCES[name]
+    cache = directories.cache("binaries", f"{source.module}-{module_key(source.directory)}")
     binary = cache / name
     if binary.exists():
         return binary
@@ -109,15 +76,10 @@ def _built(name: str, progress: Progress) -> Path:
 
 
 def _build(name: str, source: Source, binary: Path) -> None:
-    flags = "-s -w"
-    if source.module == "kubernetes":
-        go_mod = (source.directory / "go.mod").read_text()
-        flags = linker_flags(required_version(go_mod, KUBERNETES))
     draft = binary.with_suffix(f".{os.getpid()}")
-    command = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", flags]
     try:
         subprocess.run(
-            [*command, "-o", str(draft), source.package],
+            source.build_command(draft),
             cwd=source.directory,
             env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"},
             check=True,

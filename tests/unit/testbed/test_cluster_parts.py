@@ -11,7 +11,15 @@ import yaml
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from caios_testbed.cluster import binaries, images, leftovers, packages, rootfs
+from caios_testbed.cluster import (
+    binaries,
+    definitions,
+    images,
+    leftovers,
+    packages,
+    rootfs,
+    sources,
+)
 from caios_testbed.cluster.cluster import Cluster
 from caios_testbed.cluster.failure import ClusterError
 from caios_testbed.cluster.kubeconfig import write_kubeconfig
@@ -109,23 +117,29 @@ def test_ports_are_refused_when_none_is_free() -> None:
         free_ports(1, free=lambda _port: False)
 
 
-def test_version_is_the_one_that_go_mod_requires() -> None:
-    go_mod = (binaries.MODULES / "kubernetes" / "go.mod").read_text()
+def test_programs_say_the_version_that_go_mod_requires() -> None:
+    apiserver = " ".join(sources.SOURCES["kube-apiserver"].build_command(Path("x")))
+    helm = " ".join(sources.SOURCES["helm"].build_command(Path("x")))
 
-    version = binaries.required_version(go_mod, binaries.KUBERNETES)
+    assert "version.gitVersion=v1.37.2" in apiserver
+    assert "version.gitMajor=1 " in apiserver
+    assert "version.gitMinor=37 " in apiserver
+    assert "-X helm.sh/helm/v3/internal/version.version=v3.22.0" in helm
+    assert "chartutil.k8sVersionMinor=37" in helm
 
-    assert version == "v1.37.2"
-    flags = binaries.linker_flags(version)
-    assert "version.gitVersion=v1.37.2" in flags
-    assert "version.gitMajor=1 " in flags
-    assert flags.endswith("version.gitMinor=37")
+
+def test_every_module_that_is_built_or_fetched_is_pinned_by_checksum() -> None:
+    modules = {source.directory for source in sources.SOURCES.values()} | {definitions.MODULE}
+
+    assert modules == set(sources.MODULES.iterdir())
+    assert [module.name for module in modules if not (module / "go.sum").read_text()] == []
 
 
 def test_version_in_a_block_or_alone() -> None:
-    assert binaries.required_version("require a.b/c v1.2.3\n", "a.b/c") == "v1.2.3"
-    assert binaries.required_version("require (\n\ta.b/c v1.2.3 // x\n)", "a.b/c") == "v1.2.3"
+    assert sources.required_version("require a.b/c v1.2.3\n", "a.b/c") == "v1.2.3"
+    assert sources.required_version("require (\n\ta.b/c v1.2.3 // x\n)", "a.b/c") == "v1.2.3"
     with pytest.raises(KeyError):
-        binaries.required_version("require a.b/cd v1.2.3\n", "a.b/c")
+        sources.required_version("require a.b/cd v1.2.3\n", "a.b/c")
 
 
 def test_programs_are_taken_from_the_assets_that_hold_them(
