@@ -5,7 +5,6 @@ It runs as its own ServiceAccount with the rights that are shipped, so that a mi
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import sys
@@ -15,19 +14,31 @@ from pathlib import Path
 
 import yaml
 
+from caios_testbed.audit import entries, resource_of
+from caios_testbed.cluster.components import WRITES
 from caios_testbed.cluster.failure import ClusterError
 from caios_testbed.cluster.roster import Roster
 from caios_testbed.cluster.waiting import eventually
 
 CHECKOUT = Path(__file__).parents[2]
 """The repository: the testbed runs from a checkout."""
-MANIFESTS = (("-f", CHECKOUT / "crds"), ("-k", CHECKOUT / "deploy" / "kustomize" / "base"))
+_KUSTOMIZE = CHECKOUT / "deploy" / "kustomize"
+MANIFESTS = (
+    CHECKOUT / "crds",
+    _KUSTOMIZE / "base" / "namespace.yaml",
+    _KUSTOMIZE / "base" / "rbac.yaml",
+    _KUSTOMIZE / "remediation" / "rbac.yaml",
+    _KUSTOMIZE / "verification" / "rbac.yaml",
+    Path(__file__).parent / "process.yaml",
+)
+"""What a process beside the cluster needs there: kinds, the rights that are shipped, who has them."""
 CRDS = ("federatedstoragebindings.caios.coreweave.com", "storagefederations.caios.coreweave.com")
 NAMESPACE = "caios-federation"
 USERNAME = f"system:serviceaccount:{NAMESPACE}:{NAMESPACE}"
 """Who the operator is to the API server: what its audit log says of each request."""
 READY_SECONDS = 60
 _NAME = "operator"
+_CERTIFICATE_END = "-----END CERTIFICATE-----"
 
 
 class CommandError(Exception):
@@ -83,8 +94,8 @@ class Product:
 
     def install(self) -> None:
         """Apply the CRDs and the rights, and wait until the CRDs are served."""
-        for flag, path in MANIFESTS:
-            self.kubectl.run("apply", flag, path)
+        for path in MANIFESTS:
+            self.kubectl.run("apply", "-f", path)
         self.kubectl.run("wait", "--for=condition=Established", "crd", *CRDS)
 
     def start(self, settings: Mapping[str, str] | None = None) -> None:
@@ -128,8 +139,8 @@ class Product:
         return True
 
     def _provisioned(self) -> bool:
-        """Whether the webhook configuration trusts the certificate that is served."""
-        authority = (self.directory / "tls" / "ca.crt").read_bytes()
+        """Whether the webhook configuration trusts the CAs of the certificate that is served."""
+        wanted = (self.directory / "tls" / "ca.crt").read_text().split(_CERTIFICATE_END)
         try:
             listed = self.kubectl.run(
                 "get",
@@ -139,7 +150,9 @@ class Product:
             )
         except CommandError:
             return False
-        return listed.strip() == authority.decode().strip()
+        return {each.strip() for each in wanted} <= {
+            each.strip() for each in listed.split(_CERTIFICATE_END)
+        }
 
     def _own_kubeconfig(self) -> Path:
         token = self.kubectl.run(
@@ -155,11 +168,8 @@ class Product:
 
 def operator_writes(audit_log: Path) -> list[tuple[str, str]]:
     """Return (verb, resource) of each write that the operator made, from the API server's log."""
-    writes = []
-    for line in audit_log.read_text().splitlines():
-        entry = json.loads(line)
-        if entry.get("user", {}).get("username") == USERNAME:
-            ref = entry["objectRef"]
-            parts = [ref.get("resource", ""), ref.get("subresource", "")]
-            writes.append((entry["verb"], "/".join(filter(None, parts))))
-    return writes
+    return [
+        (entry["verb"], resource_of(entry))
+        for entry in entries(audit_log)
+        if entry["verb"] in WRITES and entry["user"]["username"] == USERNAME
+    ]

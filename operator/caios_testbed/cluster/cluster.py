@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
 
 from caios_testbed import directories
-from caios_testbed.cluster import containers, leftovers
+from caios_testbed.cluster import containers, leftovers, restarts, severing
 from caios_testbed.cluster.api import Api
 from caios_testbed.cluster.binaries import NODE, Binaries, ensure_binaries
 from caios_testbed.cluster.components import ISSUER, Plan
@@ -24,6 +25,7 @@ from caios_testbed.cluster.kubeconfig import write_kubeconfig
 from caios_testbed.cluster.launch import launch, start_containerd
 from caios_testbed.cluster.network import (
     NODE_ADDRESS,
+    POD_NETWORK,
     Network,
     choose_subnet,
     ends,
@@ -121,6 +123,45 @@ class Cluster:
             raise self._not_up()
         containers.import_image(self._node().socket, tar)
 
+    def stop(self, component: str, grace: float = restarts.GRACE_SECONDS) -> None:
+        """End a component of the control plane; what it stored stays.
+
+        By SIGTERM, and by SIGKILL after `grace` seconds; `grace=0` kills at once. Raises
+        ClusterError.
+        """
+        with locked(self.directory):
+            restarts.stop(self._roster, component, grace)
+
+    def start(self, component: str) -> None:
+        """Start a component that was ended; return when it serves. Raises ClusterError."""
+        with locked(self.directory):
+            restarts.start(self._running_plan, self._roster, component)
+
+    def restart(self, component: str, grace: float = restarts.GRACE_SECONDS) -> None:
+        """End a component as `stop` does, and start it again."""
+        with locked(self.directory):
+            restarts.restart(self._running_plan, self._roster, component, grace)
+
+    def expire_watches(self) -> None:
+        """Restart the API server so that a watch resumed from an earlier version gets 410."""
+        with locked(self.directory):
+            restarts.expire_watches(self._running_plan, self._roster)
+
+    def drop_connections(self, *clients: str) -> int:
+        """Close connections to the API server of addresses or networks, by default of all Pods.
+
+        Return how many there were. They may be made again at once. Raises ClusterError.
+        """
+        return severing.drop_connections(self.network, PORTS.apiserver, clients or (POD_NETWORK,))
+
+    def blackout(self, seconds: float, *clients: str) -> AbstractContextManager[None]:
+        """Let packets between the API server and `clients`, by default all Pods, vanish.
+
+        For as long as the `with`, at most `seconds`. Raises ClusterError.
+        """
+        sources = clients or (POD_NETWORK,)
+        return severing.blackout(self.network, PORTS.apiserver, seconds, sources)
+
     def command_inside(self, *argv: str) -> list[str]:
         """Return the command line that runs `argv` inside of the cluster's network namespace."""
         return [*self.network.enter, *argv]
@@ -178,7 +219,12 @@ class Cluster:
     @property
     def ca_file(self) -> Path:
         """The certificate that the API server's own chains to."""
-        return Pki(self.directory / "pki").ca
+        return self.pki.ca
+
+    @property
+    def pki(self) -> Pki:
+        """The certificates and keys, the administrator's among them."""
+        return Pki(self.directory / "pki")
 
     @property
     def issuer(self) -> str:
@@ -187,7 +233,7 @@ class Cluster:
 
     @property
     def audit_log(self) -> Path:
-        """Every write to the API server since the start, a JSON object per line."""
+        """Writes to the API server since the start, and reads of ServiceAccounts: JSON lines."""
         return self.directory / "logs" / "audit.log"
 
     @property
@@ -203,7 +249,7 @@ class Cluster:
 
     @property
     def _api(self) -> Api:
-        return Api(self.url, Pki(self.directory / "pki"))
+        return Api(self.url, self.pki)
 
     @property
     def _node_left(self) -> bool:
@@ -237,16 +283,7 @@ class Cluster:
         subnet = choose_subnet(self.name, taken_networks())
         self._roster.update(subnet=str(subnet), ports=PORTS)
         self.network.create(subnet)
-        plan = Plan(
-            directory=self.directory,
-            binaries=binaries,
-            pki=Pki(self.directory / "pki"),
-            cluster_id=self._roster.state.cluster_id,
-            ports=PORTS,
-            address=self.cluster_address,
-            bind="0.0.0.0",
-            node_address=NODE_ADDRESS,
-        )
+        plan = self._plan(binaries)
         node = self._node()
         hosts = (NODE_ADDRESS, self.cluster_address)
         plan.pki.ensure(hosts, node=node.host_name, address=NODE_ADDRESS)
@@ -257,6 +294,22 @@ class Cluster:
             self.kubeconfig, context=context, url=plan.url, pki=plan.pki, client="admin"
         )
         launch(plan, node, self._roster, sandbox, progress)
+
+    @property
+    def _running_plan(self) -> Plan:
+        return self._plan(ensure_binaries(NODE, Progress.quiet()))
+
+    def _plan(self, binaries: Binaries) -> Plan:
+        return Plan(
+            directory=self.directory,
+            binaries=binaries,
+            pki=self.pki,
+            cluster_id=self._roster.state.cluster_id,
+            ports=PORTS,
+            address=self.cluster_address,
+            bind="0.0.0.0",
+            node_address=NODE_ADDRESS,
+        )
 
     def _forget_containers(self, node: Node, roster: Roster) -> bool:
         """Remove all containers, which have ended, from containerd's data.

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from caios_testbed.cluster import restarts
 from caios_testbed.cluster.api import Api
 from caios_testbed.cluster.binaries import CONTROL_PLANE, Binaries, ensure_binaries
 from caios_testbed.cluster.components import ISSUER, Plan
@@ -105,7 +106,7 @@ class ControlPlane:
     @property
     def ca_file(self) -> Path:
         """The certificate that the API server's own chains to."""
-        return self._pki.ca
+        return self.pki.ca
 
     @property
     def kubectl(self) -> Path:
@@ -119,22 +120,33 @@ class ControlPlane:
 
     @property
     def audit_log(self) -> Path:
-        """Every write to the API server since the start, a JSON object per line."""
+        """Writes to the API server since the start, and reads of ServiceAccounts: JSON lines."""
         return self.directory / "logs" / "audit.log"
 
     def stop_apiserver(self) -> None:
         """End the API server alone; clients see refused connections. etcd keeps its data."""
         # It would drain watches for longer than any test of an outage wants to wait.
-        self._roster.stop("kube-apiserver", grace=1)
+        restarts.stop(self._roster, "kube-apiserver", grace=1)
 
     def start_apiserver(self) -> None:
         """Start the API server again, on the port it had; returns when it is ready."""
-        self._start_apiserver(self._plan(ensure_binaries(CONTROL_PLANE, Progress.quiet())))
+        restarts.start(self._running_plan, self._roster, "kube-apiserver")
 
     def restart_apiserver(self) -> None:
         """End the API server and start it again, on the same port and data."""
-        self.stop_apiserver()
-        self.start_apiserver()
+        self.restart("kube-apiserver", grace=1)
+
+    def restart(self, component: str, grace: float = restarts.GRACE_SECONDS) -> None:
+        """End a component and start it again, on the same port and data; return when it serves.
+
+        By SIGTERM, and by SIGKILL after `grace` seconds; `grace=0` kills at once. Raises
+        ClusterError.
+        """
+        restarts.restart(self._running_plan, self._roster, component, grace)
+
+    def expire_watches(self) -> None:
+        """Restart the API server so that a watch resumed from an earlier version gets 410."""
+        restarts.expire_watches(self._running_plan, self._roster)
 
     @property
     def _roster(self) -> Roster:
@@ -145,12 +157,17 @@ class ControlPlane:
         return self._roster.state
 
     @property
-    def _pki(self) -> Pki:
+    def pki(self) -> Pki:
+        """The certificates and keys, the administrator's among them."""
         return Pki(self.directory / "pki")
 
     @property
     def _api(self) -> Api:
-        return Api(self.url, self._pki)
+        return Api(self.url, self.pki)
+
+    @property
+    def _running_plan(self) -> Plan:
+        return self._plan(ensure_binaries(CONTROL_PLANE, Progress.quiet()))
 
     def _plan(self, binaries: Binaries) -> Plan:
         state = self._state
@@ -160,7 +177,7 @@ class ControlPlane:
         return Plan(
             directory=self.directory,
             binaries=binaries,
-            pki=self._pki,
+            pki=self.pki,
             cluster_id=state.cluster_id,
             ports=ports,
             address=LOOPBACK,
@@ -176,20 +193,17 @@ class ControlPlane:
     def _launch(self, binaries: Binaries) -> None:
         shutil.rmtree(self.directory / "logs", ignore_errors=True)
         plan = self._plan(binaries)
-        self._pki.ensure(hosts=())
+        self.pki.ensure(hosts=())
         plan.write_files()
         write_kubeconfig(
             self.kubeconfig,
             context="caios-testbed-control-plane",
             url=plan.url,
-            pki=self._pki,
+            pki=self.pki,
             client="admin",
         )
         start_etcd(plan, self._roster)
-        self._start_apiserver(plan)
+        start_apiserver(plan, self._roster, self._api)
         self._api.publish_discovery()
         start_controllers(plan, self._roster)
         wait_for_controllers(self._api, self._roster)
-
-    def _start_apiserver(self, plan: Plan) -> None:
-        start_apiserver(plan, self._roster, self._api)

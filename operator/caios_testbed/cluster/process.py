@@ -91,9 +91,15 @@ def _signal(processes: Sequence[Process], number: signal.Signals, seconds: float
 
 
 def start_time(pid: int) -> int | None:
-    """Return when `pid` started, in ticks since boot; None for one that is gone or a zombie."""
+    """Return when `pid` started, in ticks since boot; None for one that is gone or a zombie.
+
+    A killed process is a zombie before its last thread has let go of what it listened on: with
+    threads left it is not gone.
+    """
     stat = _stat(pid)
-    return int(stat[19]) if stat and stat[0] not in {"Z", "X"} else None
+    if not stat or (stat[0] in {"Z", "X"} and int(stat[17]) <= 1):
+        return None
+    return int(stat[19])
 
 
 def boot_id() -> str:
