@@ -30,7 +30,8 @@ from caios_federation.admission.review import (
     parse_review,
     render_answer,
 )
-from caios_federation.api.vocabulary import MUTATE_PATH, READY_PATH
+from caios_federation.api.vocabulary import MUTATE_PATH, READY_PATH, Outcome, SkipReason
+from caios_federation.observe.admission import AdmissionCounts
 from caios_federation.observe.logging import logger
 from caios_federation.settings import AdmissionSettings
 
@@ -65,11 +66,13 @@ class AdmissionServer:
         certificate: ServingCertificate,
         decider: Decider,
         synced: asyncio.Event,
+        counts: AdmissionCounts | None = None,
     ) -> None:
         self._settings = settings
         self._certificate = certificate
         self._decider = decider
         self._synced = synced
+        self._counts = AdmissionCounts() if counts is None else counts
         self._draining = False
         self._problem = "not looked for yet"
         self.listening = asyncio.Event()
@@ -159,14 +162,16 @@ class AdmissionServer:
         return web.Response(status=503 if problem else 200, text=problem or "ready")
 
     async def _mutate(self, http: web.Request, dispatch: kopf.WebhookFn) -> web.Response:
+        started = time.perf_counter()
         review = await self._read(http)
         if isinstance(review, web.Response):
+            self._counts.answered(Outcome.REFUSED, time.perf_counter() - started)
             return review
-        if not review.creates_pod or self._decider.certainly_unaffected(
-            review.namespace, review.pod
-        ):
-            return _answer(review, None)
-        started = time.perf_counter()
+        if not review.creates_pod:
+            return self._unchanged(review, started, Outcome.UNCHANGED)
+        if self._decider.certainly_unaffected(review.namespace, review.pod):
+            self._counts.skipped(SkipReason.NOT_FEDERATED)
+            return self._unchanged(review, started, Outcome.SKIPPED)
         try:
             async with asyncio.timeout(self._settings.deadline_seconds):
                 decision = await self._dispatch(review, dispatch)
@@ -176,9 +181,10 @@ class AdmissionServer:
                 requestUID=review.uid,
                 namespace=review.namespace,
                 pod=review.pod_name,
-                outcome="failed",
+                outcome=Outcome.FAILED,
                 err=f"{type(error).__name__}: {error}"[:256],
             )
+            self._counts.answered(Outcome.FAILED, time.perf_counter() - started)
             return _failure(500, "the admission server failed; its log has the reason")
         _log(
             review,
@@ -188,7 +194,21 @@ class AdmissionServer:
             serviceAccount=decision.service_account,
             principal=decision.principal,
         )
-        return _answer(review, decision)
+        answer = _answer(review, decision)
+        self._count(decision, time.perf_counter() - started)
+        return answer
+
+    def _unchanged(self, review: Request, started: float, outcome: Outcome) -> web.Response:
+        """Answer a request that nothing is done about."""
+        answer = _answer(review, None)
+        self._counts.answered(outcome, time.perf_counter() - started)
+        return answer
+
+    def _count(self, decision: Decision, seconds: float) -> None:
+        self._counts.answered(decision.outcome, seconds)
+        self._counts.warned(decision.warnings)
+        if decision.skipped is not None:
+            self._counts.skipped(decision.skipped)
 
     async def _read(self, http: web.Request) -> Request | web.Response:
         """Return the review that was sent, or the refusal of what is none."""
