@@ -15,6 +15,7 @@ SETS = {
     "test.txt": [PROJECT, "--extra=testbed", "--extra=test", "--extra=lint"],
     "run.txt": [PROJECT, "-c", "constraints/test.txt"],
     "testbed.txt": [PROJECT, "--extra=testbed", "-c", "constraints/test.txt"],
+    "build.txt": ["constraints/build.in", "-c", "constraints/test.txt"],
     "awscli.txt": ["constraints/awscli.in"],
 }
 

@@ -23,7 +23,10 @@ def test_the_wheel_holds_both_packages_whole_and_no_package_called_operator(
         capture_output=True,
         text=True,
     ).stdout.split()
+    definitions = {f"caios_federation/crds/{path.name}" for path in (ROOT / "crds").glob("*.yaml")}
     missing = {name.removeprefix("operator/") for name in tracked} - names
+    assert len(definitions & names) == 2
+    assert {name for name in names if "crds/" in name} == definitions
     assert missing == set()
     assert {name.split("/")[0] for name in names} == {
         *packages,
