@@ -31,7 +31,7 @@ MANIFESTS = (
     _KUSTOMIZE / "verification" / "rbac.yaml",
     Path(__file__).parent / "process.yaml",
 )
-"""What a process beside the cluster needs there: kinds, the rights that are shipped, who has them."""
+"""What a process beside the cluster needs there: kinds, the rights as shipped, and a holder."""
 CRDS = ("federatedstoragebindings.caios.coreweave.com", "storagefederations.caios.coreweave.com")
 NAMESPACE = "caios-federation"
 USERNAME = f"system:serviceaccount:{NAMESPACE}:{NAMESPACE}"

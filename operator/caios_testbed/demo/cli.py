@@ -12,7 +12,7 @@ from caios_testbed.cluster.progress import Progress
 from caios_testbed.demo.stage import Stage
 from caios_testbed.demo.terminal import Terminal
 from caios_testbed.demo.walk import DemoError, Walk
-from caios_testbed.product import CHECKOUT, CommandError
+from caios_testbed.product import CHECKOUT, MANIFESTS, CommandError
 
 _NAME = click.option("--name", default="caios", show_default=True, help="Name of the cluster.")
 
@@ -58,7 +58,7 @@ def down(name: str) -> None:
 
 def _shown_paths() -> list[Path]:
     samples = (CHECKOUT / "deploy" / "samples").glob("*/*.yaml")
-    return [CHECKOUT / "crds", CHECKOUT / "deploy" / "kustomize" / "base", *samples]
+    return [*MANIFESTS, *samples]
 
 
 def _epilogue(stage: Stage, seconds: float) -> str:

@@ -19,7 +19,7 @@ from caios_testbed.cluster.waiting import eventually
 from caios_testbed.coreweave.settings import DEMO_TOKEN
 from caios_testbed.demo.stage import Stage
 from caios_testbed.demo.terminal import Terminal
-from caios_testbed.product import CHECKOUT, NAMESPACE, CommandError
+from caios_testbed.product import CHECKOUT, MANIFESTS, NAMESPACE, CommandError
 
 TUTORIAL = CHECKOUT / "deploy" / "samples" / "tutorial"
 MANAGED = CHECKOUT / "deploy" / "samples" / "managed"
@@ -81,8 +81,8 @@ class Walk:
         """Install the operator, and say organization and region once."""
         terminal, product = self.terminal, self.stage.product
         terminal.heading("Install the operator (in place of the Pod Identity Webhook)")
-        self.kubectl("apply", "-f", str(CHECKOUT / "crds"))
-        self.kubectl("apply", "-k", str(CHECKOUT / "deploy" / "kustomize" / "base"))
+        for path in MANIFESTS:
+            self.kubectl("apply", "-f", str(path))
         product.install()
         terminal.write("$ caios-federation run --role all &")
         product.start(self.stage.surroundings)
