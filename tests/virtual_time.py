@@ -49,6 +49,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
         self.run_until_complete(rounds())
 
+    def jump(self, time: float) -> None:
+        """Have it be `time`, whatever was due before: as for a process that was stopped."""
+        self._clock.now = time
+
     def advance(self, seconds: float) -> None:
         """Let `seconds` pass, and happen what is due by then."""
         self.run_until_complete(asyncio.sleep(seconds))

@@ -294,6 +294,7 @@ class Caches:
         self.namespaces = Namespaces()
         """Empty where `slim`."""
         self._slim = slim
+        self._auditing = asyncio.Lock()
         self.issuer: Issuer | None = None
         self.issuer_problem = "the API server was not asked yet"
         """Why `issuer` is None."""
@@ -357,12 +358,13 @@ class Caches:
         settings: CacheSettings,
         changed: Callable[[Change], None] = lambda _change: None,
     ) -> None:
-        """Compare with the API server once. Raises ClientError."""
-        await self._discover(client, changed)
+        """Compare with the API server once, one after the other. Raises ClientError."""
         caches: list[ObjectCache[Any]] = [self.federations, self.bindings, self.accounts]
-        for cache in caches if self._slim else [self.namespaces, *caches]:
-            for change in await cache.audit(client, page_size=settings.page_size):
-                changed(change)
+        async with self._auditing:
+            await self._discover(client, changed)
+            for cache in caches if self._slim else [self.namespaces, *caches]:
+                for change in await cache.audit(client, page_size=settings.page_size):
+                    changed(change)
 
     async def _discover(self, client: KubernetesClient, changed: Callable[[Change], None]) -> None:
         """Ask for the issuer; a failure is told, since a federation may state its issuer."""

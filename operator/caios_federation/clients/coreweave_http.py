@@ -24,7 +24,7 @@ from yarl import URL
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json
-from caios_federation.clients import egress, errors
+from caios_federation.clients import egress, errors, fence
 from caios_federation.clients.circuit import Circuit, Refusal
 from caios_federation.clients.redaction import redacted
 from caios_federation.clients.retry_after import pause_of
@@ -208,7 +208,8 @@ class Http:
         try:
             await self._rate.acquire()
             began = time.monotonic()
-            answer = await self._send(operation, url, token, body)
+            with fence.sending(writes=operation.method != "GET"):
+                answer = await self._send(operation, url, token, body)
             alive = not isinstance(answer, _Silence) and (
                 answer.status < _SERVER_ERROR or answer.status == _NOT_IMPLEMENTED
             )

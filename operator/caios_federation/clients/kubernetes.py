@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json, mapping_of
-from caios_federation.clients import errors
+from caios_federation.clients import errors, fence
 from caios_federation.core.errors import ParseError
 from caios_federation.core.principal import Issuer, parse_issuer
 
@@ -78,6 +78,7 @@ DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
 REPLICA_SET: Final = Kind("apps/v1", "ReplicaSet", "replicasets")
 STATEFUL_SET: Final = Kind("apps/v1", "StatefulSet", "statefulsets")
 DAEMON_SET: Final = Kind("apps/v1", "DaemonSet", "daemonsets")
+LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 BINDING: Final = Kind(words.API_VERSION, words.BINDING_KIND, words.BINDINGS)
 FEDERATION: Final = Kind(words.API_VERSION, words.FEDERATION_KIND, words.FEDERATIONS)
 DEFINITION: Final = Kind(
@@ -241,6 +242,16 @@ class KubernetesClient:
             return False
         return True
 
+    async def authenticated(self) -> bool:
+        """Tell whether the API server takes our credentials; also while it does not answer."""
+        try:
+            await self.served(BINDING)
+        except errors.Unauthenticated:
+            return False
+        except errors.ClientError:
+            return True
+        return True
+
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> None:
         """Delete exactly the object `uid`; one that is gone already is fine."""
         options = {"preconditions": {"uid": uid}}
@@ -272,8 +283,9 @@ class KubernetesClient:
                 method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             timeout = aiohttp.ClientTimeout(total=self._timeout)
-            response = await self._api.call_api(*serialized, _request_timeout=timeout)
-            content = await response.read()  # type: ignore[no-untyped-call]
+            with fence.sending(writes=method != "GET"):
+                response = await self._api.call_api(*serialized, _request_timeout=timeout)
+                content = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise errors.Unavailable(
                 f"API server: {method} {_shown(path)}: {type(error).__name__}"

@@ -6,11 +6,31 @@ JSON unless standard error is a terminal. Keys are lowerCamelCase; objects as va
 
 import logging
 import sys
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, Final
 
 import structlog
 
 from caios_federation.settings import LogSettings
+
+_AGAIN_SECONDS: Final = 60.0
+
+
+class Seldom:
+    """Trouble that is met every few seconds, and told when it is new and then once a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: tuple[object, float] | None = None
+
+    def due(self, trouble: object) -> bool:
+        """Whether `trouble` is to be told now; it is taken for told then."""
+        now = self._clock()
+        if self._told and self._told[0] == trouble and now < self._told[1] + _AGAIN_SECONDS:
+            return False
+        self._told = trouble, now
+        return True
 
 
 def logger(name: str) -> Any:  # noqa: ANN401  # structlog's bound loggers are duck-typed

@@ -52,6 +52,7 @@ class Queue:
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._finishing = asyncio.Event()
 
     def add(self, *keys: Key) -> None:
         """Have each of `keys` looked at as soon as a worker is free."""
@@ -70,17 +71,28 @@ class Queue:
         return min(doubled, self._settings.longest_backoff_seconds)
 
     async def run(self, everything: Callable[[], Iterable[Key]]) -> None:
-        """Work for ever; look at `everything` now and on the resync period."""
+        """Work until told to finish; look at `everything` now and on the resync period."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for _ in range(self._settings.workers):
-                    tasks.create_task(self._work(tasks))
-                while True:
-                    self.add(*everything())
-                    await asyncio.sleep(self._settings.resync_seconds * self._jitter())
+                jobs = [tasks.create_task(self._resync(everything))]
+                jobs += [
+                    tasks.create_task(self._work(tasks)) for _ in range(self._settings.workers)
+                ]
+                await self._finishing.wait()
+                for job in jobs:
+                    job.cancel()
         finally:
             for timer in self._timers.values():
                 timer.cancel()
+
+    def finish(self) -> None:
+        """Begin nothing any more: `run` returns when what is under way has ended."""
+        self._finishing.set()
+
+    async def _resync(self, everything: Callable[[], Iterable[Key]]) -> None:
+        while True:
+            self.add(*everything())
+            await asyncio.sleep(self._settings.resync_seconds * self._jitter())
 
     async def _work(self, tasks: asyncio.TaskGroup) -> None:
         """Be one of the workers."""
