@@ -58,6 +58,19 @@ def render_condition(condition: Condition) -> dict[str, Any]:
     }
 
 
+def turned_conditions(before: Json, after: Json) -> list[Mapping[str, Any]]:
+    """Return the conditions of the status `after` whose status or reason is none of `before`."""
+    known = {
+        (entry.get("type"), entry.get("status"), entry.get("reason"))
+        for entry in before.get("conditions") or ()
+    }
+    return [
+        entry
+        for entry in after["conditions"]
+        if (entry["type"], entry["status"], entry["reason"]) not in known
+    ]
+
+
 def recorded_condition(status: Json, kind: ConditionType) -> Mapping[str, Any]:
     """Return the condition `kind` as a status has it, or an empty mapping."""
     entries = (entry for entry in status.get("conditions") or () if entry.get("type") == kind)

@@ -23,6 +23,7 @@ from prometheus_client import (
 from caios_federation.api import vocabulary as words
 from caios_federation.api.conditions import ConditionType, Reason, Status
 from caios_federation.observe.admission import AdmissionCounts
+from caios_federation.observe.changes import note_write
 
 OTHER: Final = "other"
 KINDS: Final = frozenset(
@@ -75,6 +76,12 @@ RESOURCES: Final = frozenset(
 )
 """What is asked for of the API server."""
 VERBS: Final = frozenset({"create", "delete", "get", "list", "patch", "update"})
+_READING: Final = frozenset({"get", "list"})
+_NO_CHANGE: Final = frozenset({"events", "leases", "serviceaccounts/token"})
+"""What is written without anything being different afterwards that a reconciliation is about."""
+_WRITING_OPERATIONS: Final = frozenset(
+    {"CreateOIDCConfig", "DeleteAccessPolicy", "EnsureAccessPolicy", "UpdateOIDCConfig"}
+)
 _NO_ANSWER: Final = "none"
 CODES: Final = frozenset({"2xx", "3xx", "4xx", "5xx", _NO_ANSWER})
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -95,6 +102,13 @@ class PolicyOperation(StrEnum):
 
     ENSURE = "ensure"
     DELETE = "delete"
+
+
+class PolicyResult(StrEnum):
+    """What came of it."""
+
+    DONE = "done"
+    FAILED = "failed"
 
 
 class Metrics:
@@ -179,19 +193,23 @@ class Metrics:
 
     def coreweave_answered(self, operation: str, status: int | None, seconds: float) -> None:
         """Count a request to CoreWeave; without a status there was no answer."""
+        if operation in _WRITING_OPERATIONS and _is_success(status):
+            note_write()
         operation = _known(operation, OPERATIONS)
         self._coreweave.labels(operation, _class_of(status)).inc()
         self._coreweave_seconds.labels(operation).observe(seconds)
 
     def kubernetes_answered(self, verb: str, resource: str, status: int | None) -> None:
         """Count a request to the API server; without a status there was no answer."""
+        if verb not in _READING and resource not in _NO_CHANGE and _is_success(status):
+            note_write()
         self._kubernetes.labels(
             _known(verb, VERBS), _known(resource, RESOURCES), _class_of(status)
         ).inc()
 
-    def policy_written(self, operation: PolicyOperation, *, done: bool) -> None:
-        """Count a write of a policy, whether or not CoreWeave took it."""
-        self._policy_changes.labels(operation, _done(done=done)).inc()
+    def policy_written(self, operation: PolicyOperation, result: PolicyResult) -> None:
+        """Count a write of a policy."""
+        self._policy_changes.labels(operation, result).inc()
 
     def drift_repaired(self) -> None:
         """Count a policy that somebody else had changed or removed."""
@@ -213,20 +231,20 @@ class Metrics:
     def _begin_at_zero(self) -> None:
         """Show what has not happened yet, where that is few: a rate misses a series' first step."""
         for kind in KINDS - {"Namespace"}:
-            for result in Result:
-                self._reconciles.labels(kind, result)
+            for outcome in Result:
+                self._reconciles.labels(kind, outcome)
         for operation in PolicyOperation:
-            for done in (True, False):
-                self._policy_changes.labels(operation, _done(done=done))
+            for result in PolicyResult:
+                self._policy_changes.labels(operation, result)
 
 
 def _known(value: str, values: Collection[str]) -> str:
     return value if value in values else OTHER
 
 
+def _is_success(status: int | None) -> bool:
+    return _class_of(status) == "2xx"
+
+
 def _class_of(status: int | None) -> str:
     return _NO_ANSWER if status is None else _known(f"{status // 100}xx", CODES)
-
-
-def _done(*, done: bool) -> str:
-    return "done" if done else "failed"

@@ -6,14 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from caios_federation.api.binding import Binding
-from caios_federation.api.objects import Meta
+from caios_federation.api.objects import Json, Meta
 from caios_federation.api.vocabulary import API_VERSION, BINDING_KIND
 from caios_federation.caches import Change
 from caios_federation.clients.coreweave import CoreWeave
 from caios_federation.clients.errors import ClientError, WriteConflict
 from caios_federation.clients.kubernetes import EVENT, KubernetesClient
+from caios_federation.core.conditions import turned_conditions
 from caios_federation.observe.events import Episodes, Event, Subject, render_event
 from caios_federation.observe.logging import logger
+from caios_federation.observe.metrics import Metrics
 from caios_federation.reconcile.looks import Looks
 from caios_federation.reconcile.organizations import Organizations
 from caios_federation.reconcile.retained import Retained
@@ -42,13 +44,20 @@ class Acting:
     retained: Retained
     looks: Looks
     episodes: Episodes = field(default_factory=Episodes)
+    metrics: Metrics = field(default_factory=Metrics)
 
     def now(self) -> str:
         """Return the time as a condition has it: RFC 3339, seconds."""
         return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def tell(self, kind: str, meta: Meta, status: Mapping[str, Any]) -> None:
-        """Log that a status was written, with what its last condition, Ready, says."""
+    def tell(self, kind: str, meta: Meta, status: Mapping[str, Any], before: Json) -> None:
+        """Log that a status was written, with what its last condition, Ready, says.
+
+        Count what of it is another than `before`.
+        """
+        for entry in turned_conditions(before, status):
+            turned = (entry["type"], entry["status"], entry["reason"])
+            self.metrics.condition_turned(kind, *turned)
         ready = status["conditions"][-1]
         log.info(
             "status changed",

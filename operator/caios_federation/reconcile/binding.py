@@ -183,7 +183,7 @@ async def _write(
     except errors.NotFound:
         return  # deleted meanwhile; the watch is about to say so
     acting.wrote(caches.bindings.answered(answer))
-    acting.tell(BINDING_KIND, meta, status)
+    acting.tell(BINDING_KIND, meta, status, binding.status)
 
 
 def _again(outcomes: tuple[Outcome, ...]) -> float | None:

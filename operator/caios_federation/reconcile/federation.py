@@ -145,7 +145,7 @@ async def _write(caches: Caches, acting: Acting, federation: Federation, look: L
     except errors.NotFound:
         return  # deleted meanwhile; the watch is about to say so
     acting.wrote(caches.federations.answered(body))
-    acting.tell(FEDERATION_KIND, federation.meta, status)
+    acting.tell(FEDERATION_KIND, federation.meta, status, federation.status)
 
 
 def _subject_of(federation: Federation) -> Subject:

@@ -19,7 +19,7 @@ from caios_federation.clients.coreweave import CoreWeave, Organization
 from caios_federation.clients.kubernetes import SECRET, KubernetesClient
 from caios_federation.core.naming import policy_prefix
 from caios_federation.core.principal import Issuer
-from caios_federation.reconcile.snapshot import Place, PolicySnapshot
+from caios_federation.reconcile.snapshot import Place, PolicySnapshot, Written
 
 _TOKEN_SECONDS: Final = 60.0
 """How long a token is used before its Secret is read again."""
@@ -104,8 +104,15 @@ class Remote:
 class Organizations:
     """The remote side of every federation that names an API token."""
 
-    def __init__(self, coreweave: CoreWeave, client: KubernetesClient, namespace: str) -> None:
+    def __init__(
+        self,
+        coreweave: CoreWeave,
+        client: KubernetesClient,
+        namespace: str,
+        written: Written = lambda _operation, _result: None,
+    ) -> None:
         self._coreweave = coreweave
+        self._written = written
         self._client = client
         self._namespace = namespace
         self._remotes: dict[str, tuple[object, Remote]] = {}
@@ -131,7 +138,8 @@ class Organizations:
             prefix = policy_prefix(issuer)
             where = spec.endpoints.api, spec.organization_id, prefix
             place = self._places.setdefault(where, Place())
-            known = reached_by, Remote(token, api, PolicySnapshot(api, prefix, place=place))
+            policies = PolicySnapshot(api, prefix, place=place, written=self._written)
+            known = reached_by, Remote(token, api, policies)
             self._remotes[name] = known
         return known[1]
 

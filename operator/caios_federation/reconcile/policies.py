@@ -93,6 +93,8 @@ async def _apply(
             return _failed(wanted, error)
         drifted = _said_synced(binding, digest(policy))
         told.add(_applied(binding, policy, drifted=drifted))
+        if drifted:
+            acting.metrics.drift_repaired()
         log.info(
             "policy applied",
             namespace=binding.meta.namespace,

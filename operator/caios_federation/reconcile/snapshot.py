@@ -7,12 +7,14 @@ asks first after a resync, and everybody else shares the answer, also the answer
 import asyncio
 import time
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from caios_federation.api.objects import Json
 from caios_federation.clients import errors
 from caios_federation.core.sync import UNREADABLE, meaning_of
+from caios_federation.observe.metrics import PolicyOperation, PolicyResult
 
 _FAILURE_SECONDS: Final = 5.0
 """How long a LIST that failed is everybody's answer, unless the service asks for more."""
@@ -20,6 +22,10 @@ _PATIENCE_SECONDS: Final = 1.0
 """How long a LIST is waited for after one that failed: this one may hang, for all who ask."""
 _SETTLE_SECONDS: Final = 30.0
 """How long our own write is believed more than a LIST: the service may be slow to show it."""
+
+
+Written = Callable[[PolicyOperation, PolicyResult], None]
+"""Told of each write of a policy."""
 
 
 class PolicyApi(Protocol):
@@ -56,12 +62,14 @@ class PolicySnapshot:
         prefix: str,
         clock: Callable[[], float] = time.monotonic,
         place: Place | None = None,
+        written: Written = lambda _operation, _result: None,
     ) -> None:
         self.prefix = prefix
         self.unswept = False
         """Whether orphans were not looked for since the last LIST."""
         self._api = api
         self._clock = clock
+        self._counted = written
         self._known: dict[str, str] | None = None
         self._listing: asyncio.Task[Mapping[str, str]] | None = None
         self._failure: tuple[float, errors.ClientError] | None = None
@@ -108,11 +116,22 @@ class PolicySnapshot:
     async def ensure(self, document: Json) -> None:
         """Create or replace one of our policies. Raises ClientError."""
         name = document["name"]
-        await self._write(name, meaning_of(document), lambda: self._api.ensure_policy(document))
+        with self._counting(PolicyOperation.ENSURE):
+            await self._write(name, meaning_of(document), lambda: self._api.ensure_policy(document))
 
     async def delete(self, name: str) -> None:
         """Remove one of our policies; one that is gone is fine. Raises ClientError."""
-        await self._write(name, None, lambda: self._api.delete_policy(name))
+        with self._counting(PolicyOperation.DELETE):
+            await self._write(name, None, lambda: self._api.delete_policy(name))
+
+    @contextmanager
+    def _counting(self, operation: PolicyOperation) -> Iterator[None]:
+        try:
+            yield
+        except errors.ClientError:
+            self._counted(operation, PolicyResult.FAILED)
+            raise
+        self._counted(operation, PolicyResult.DONE)
 
     async def _write(
         self, name: str, meaning: str | None, request: Callable[[], Awaitable[None]]
