@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from caios_federation.api.objects import Json
 from caios_federation.clients.coreweave_http import (
+    Answered,
     Http,
     Operation,
     Repeat,
@@ -170,10 +171,13 @@ class CoreWeave:
 
 
 @asynccontextmanager
-async def connect(settings: CoreWeaveSettings) -> AsyncIterator[CoreWeave]:
+async def connect(
+    settings: CoreWeaveSettings,
+    answered: Answered = lambda _operation, _status, _seconds: None,
+) -> AsyncIterator[CoreWeave]:
     """Open the pool. Raises Rejected when the CA bundle or the proxy cannot be used."""
     async with session(settings) as pool:
-        yield CoreWeave(Http(pool, settings))
+        yield CoreWeave(Http(pool, settings, answered))
 
 
 def _entries(operation: Operation, answer: Json, key: str) -> list[Json]:

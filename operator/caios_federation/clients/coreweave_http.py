@@ -9,7 +9,7 @@ is ever chained to ours.
 
 import time
 from collections import defaultdict
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -129,11 +129,21 @@ class _Transient(Exception):
         """Seconds that the other side asked for."""
 
 
+Answered = Callable[[str, int | None, float], None]
+"""Told of each request that was sent: operation, status (None without an answer), seconds."""
+
+
 class Http:
     """Sends the requests."""
 
-    def __init__(self, session: aiohttp.ClientSession, settings: CoreWeaveSettings) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        settings: CoreWeaveSettings,
+        answered: Answered = lambda _operation, _status, _seconds: None,
+    ) -> None:
         self._session = session
+        self._answered = answered
         self._settings = settings
         self._proxy = egress.proxy()
         # One at a time: what the limiter takes for its rate it lets through at once, too.
@@ -216,6 +226,8 @@ class Http:
         finally:
             seconds = time.monotonic() - began
             circuit.leave(given, alive=alive, seconds=seconds)
+        status = None if isinstance(answer, _Silence) else answer.status
+        self._answered(operation.name, status, seconds)
         timed_out = isinstance(answer, _Silence) and answer.timed_out
         return answer, seconds < _QUICK_SECONDS and not timed_out
 

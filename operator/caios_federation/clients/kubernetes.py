@@ -6,7 +6,7 @@ bodies are plain JSON, read by orjson (a LIST of 10,000 objects costs a tenth of
 
 import os
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,9 @@ _ESCAPED: Final = re.compile(r"\\(.)")
 _SERVICE_ACCOUNT_FILES: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _SHOWN: Final = 256
 """Characters of a foreign message that are passed on."""
+_VERBS: Final = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_NAME_PARTS: Final = 2
+"""Parts of a path: a resource and a name."""
 _CLIENT_ERROR: Final = 400
 _SERVER_ERROR: Final = 500
 _ERRORS: Final[Mapping[int, type[errors.ClientError]]] = {
@@ -104,11 +107,22 @@ class Login:
     verify: bool
 
 
+Answered = Callable[[str, str, int | None], None]
+"""Told of each request: verb and resource as RBAC has them, and the status, None without one."""
+
+
 class KubernetesClient:
     """One connection pool to the API server."""
 
-    def __init__(self, api: ApiClient, *, timeout_seconds: float = 30) -> None:
+    def __init__(
+        self,
+        api: ApiClient,
+        *,
+        timeout_seconds: float = 30,
+        answered: Answered = lambda _verb, _resource, _status: None,
+    ) -> None:
         self._api = api
+        self._answered = answered
         self._timeout = timeout_seconds
 
     async def login(self) -> Login:
@@ -287,9 +301,11 @@ class KubernetesClient:
                 response = await self._api.call_api(*serialized, _request_timeout=timeout)
                 content = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._answered(*_described(method, path), None)
             raise errors.Unavailable(
                 f"API server: {method} {_shown(path)}: {type(error).__name__}"
             ) from error
+        self._answered(*_described(method, path), response.status)
         answer = _object_of(content)
         if response.status >= _CLIENT_ERROR:
             raise _error_of(response.status, answer or {}, f"{method} {_shown(path)}")
@@ -304,13 +320,17 @@ class KubernetesClient:
 
 
 @asynccontextmanager
-async def connect(*, timeout_seconds: float = 30) -> AsyncIterator[KubernetesClient]:
+async def connect(
+    *,
+    timeout_seconds: float = 30,
+    answered: Answered = lambda _verb, _resource, _status: None,
+) -> AsyncIterator[KubernetesClient]:
     """Connect as the Pod's ServiceAccount, else as the kubeconfig says: as Kopf does too."""
     configuration = Configuration()
     await _load(configuration)
     async with ApiClient(configuration) as api:
         api.user_agent = words.MANAGER
-        yield KubernetesClient(api, timeout_seconds=timeout_seconds)
+        yield KubernetesClient(api, timeout_seconds=timeout_seconds, answered=answered)
 
 
 async def _load(configuration: Configuration) -> None:
@@ -357,6 +377,26 @@ def _error_of(status: int, answer: Mapping[str, Any], what: str) -> errors.Clien
 
 def _escape(character: re.Match[str]) -> str:
     return f"\\u{ord(character.group()):04x}"
+
+
+def _described(method: str, path: str) -> tuple[str, str]:
+    """Return verb and resource of a request as RBAC has them, without any name.
+
+    >>> _described("GET", "/api/v1/namespaces/team-a/pods?limit=500")
+    ('list', 'pods')
+    >>> _described("POST", "/api/v1/namespaces/team-a/serviceaccounts/reader/token")
+    ('create', 'serviceaccounts/token')
+    """
+    parts = _shown(path).strip("/").split("/")
+    if parts[0] not in {"api", "apis"}:
+        return "get", parts[-1]  # a document, such as the discovery of the issuer
+    parts = parts[2:] if parts[0] == "api" else parts[3:]
+    if parts[0] == "namespaces" and len(parts) > _NAME_PARTS:
+        parts = parts[_NAME_PARTS:]
+    resource = "/".join([parts[0], *parts[_NAME_PARTS:]])
+    if method == "GET":
+        return "list" if len(parts) == 1 else "get", resource
+    return _VERBS[method], resource
 
 
 def _shown(path: str) -> str:
