@@ -30,10 +30,12 @@ Data goes to standard output, everything else to standard error.
 | Exit code | Meaning |
 |---|---|
 | 0 | Done. |
-| 1 | A finding: `inject` and `check-injection` say that the Pod is not injected, and why. |
+| 1 | A finding: `inject` and `check-injection` say that the Pod is not injected, and why; \
+`uninstall` says what it could not remove. |
 | 2 | The command line, a file or a setting is wrong; the message names it. |
 | 3 | The API server cannot be used: no usable kubeconfig, or it refuses. \
-`crds apply`: a CRD of the cluster is newer, or is not served. |
+`crds apply`: a CRD of the cluster is newer, or is not served. `uninstall`: a controller still \
+acts. |
 """
 
 

@@ -12,6 +12,7 @@ from caios_federation.cli.inject import inject
 from caios_federation.cli.policy import policy
 from caios_federation.cli.principal import principal
 from caios_federation.cli.run import run
+from caios_federation.cli.uninstall import uninstall
 
 
 @click.group()
@@ -26,3 +27,4 @@ main.add_command(policy)
 main.add_command(inject)
 main.add_command(crds)
 main.add_command(check_injection)
+main.add_command(uninstall)

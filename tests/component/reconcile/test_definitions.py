@@ -1,5 +1,7 @@
 """CRDs that are applied, refused, or not served."""
 
+from collections.abc import Mapping
+
 import pytest
 from aiohttp import web
 
@@ -21,7 +23,7 @@ NAMED_BADLY = {"conditions": [{"type": "NamesAccepted", "status": "False", "mess
 
 
 def cluster(
-    *before: str, stored: str = "v1", after: dict[str, object] | None = None, generation: int = 2
+    *before: str, stored: str = "v1", after: Mapping[str, object] | None = None, generation: int = 2
 ) -> Answer:
     """Answer as an API server that has the CRDs `before`, and `after` as status of what came."""
     applied: set[str] = set()
