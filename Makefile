@@ -38,7 +38,7 @@ run: $(READY) ## Run the operator against the current kubeconfig (all roles in o
 	@caios-federation run --role all
 
 .PHONY: test
-test: test-unit test-component test-contract test-integration test-e2e ## Every tier of the tests, from units to a real node
+test: test-unit test-component test-contract test-chart test-integration test-e2e ## Every tier of the tests, from units to a real node
 
 .PHONY: test-unit
 test-unit: $(READY) ## Units, laws, golden files, repository rules: the inner loop
@@ -51,6 +51,10 @@ test-component: $(READY) ## Conversations over loopback: admission server, emula
 .PHONY: test-contract
 test-contract: $(READY) ## The CRDs on a real API server
 	pytest tests/contract
+
+.PHONY: test-chart
+test-chart: $(READY) ## The chart: rendered, linted, refused, accepted by a real API server
+	pytest tests/chart
 
 .PHONY: test-integration
 test-integration: $(READY) ## The operator against a real control plane
@@ -78,10 +82,19 @@ format: $(READY) ## Format and fix what can be fixed
 .PHONY: golden
 golden: $(READY) ## Rewrite the golden files; review the diff
 	GOLDEN=rewrite pytest tests/golden -q
+	GOLDEN=rewrite pytest tests/chart/test_rendering.py -q
+
+# The same helm as in the tests, built once.
+HELM = $$($(BIN)/python -c 'from caios_testbed.cluster import binaries, progress; \
+	print(binaries.ensure_binaries(["helm"], progress.Progress.quiet())["helm"])')
+
+.PHONY: chart
+chart: $(READY) ## Package the chart into dist/
+	$(HELM) package deploy/chart --destination dist
 
 .PHONY: generate
-generate: $(READY) ## Rewrite the reference pages that are generated from the code and the CRDs
-	for script in docs/generate_*.py; do $(BIN)/python $$script || exit 1; done
+generate: $(READY) ## Rewrite what is generated: reference pages, the chart's copies, the kustomize base
+	for script in deploy/generate_chart.py deploy/kustomize/render.py docs/generate_*.py; do $(BIN)/python $$script || exit 1; done
 
 .PHONY: constraints
 constraints: $(READY) ## Resolve the pinned, hashed constraints anew

@@ -43,7 +43,8 @@ def main() -> None:
 def files() -> Iterator[tuple[Path, str]]:
     """Yield each generated file of the chart with its content."""
     for target, source in COPIES.items():
-        yield CHART / target, (ROOT / source).read_text(encoding="utf-8")
+        if (ROOT / source).exists():
+            yield CHART / target, (ROOT / source).read_text(encoding="utf-8")
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     schema["properties"]["federation"] = federation_schema()
     yield SCHEMA, json.dumps(schema, indent=2) + "\n"

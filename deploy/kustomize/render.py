@@ -3,16 +3,18 @@
 
 Left out are the hooks, which only Helm runs, and the StorageFederation, which an overlay states.
 
-Usage: python deploy/kustomize/render.py [path of helm]
+Usage: python deploy/kustomize/render.py
 """
 
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
+from caios_testbed.cluster.binaries import ensure_binaries
+from caios_testbed.cluster.progress import Progress
 
 FOLDER: Final = Path(__file__).resolve().parent
 CHART: Final = FOLDER.parent / "chart"
@@ -23,7 +25,11 @@ VALUES: Final = {"config.orgID": "none", "config.region": "none"}
 """What the chart insists on, and the StorageFederation alone shows."""
 FEATURES: Final = ("verification", "remediation")
 """Rights that can be left out: a component each."""
-_HELM: Final = {"helm.sh/chart", "app.kubernetes.io/managed-by", "app.kubernetes.io/instance"}
+_HELM_LABELS: Final = {
+    "helm.sh/chart",
+    "app.kubernetes.io/managed-by",
+    "app.kubernetes.io/instance",
+}
 _RIGHTS: Final = {"ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "ServiceAccount"}
 _HEADER: Final = (
     "# Made by deploy/kustomize/render.py from deploy/chart; `make generate` rewrites it.\n"
@@ -34,7 +40,7 @@ Document = dict[str, Any]
 
 def main() -> None:
     """Write the files."""
-    helm = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("helm")
+    helm = ensure_binaries(["helm"], Progress(print))["helm"]
     for path, content in files(helm):
         path.write_text(content, encoding="utf-8")
 
@@ -68,7 +74,7 @@ def _rendered(helm: Path, values: Mapping[str, str]) -> list[Document]:
 def _plain(document: Document) -> Document:
     """Return `document` without the labels by which Helm knows its own."""
     labels = document["metadata"]["labels"]
-    kept = {name: text for name, text in labels.items() if name not in _HELM}
+    kept = {name: text for name, text in labels.items() if name not in _HELM_LABELS}
     return {**document, "metadata": {**document["metadata"], "labels": kept}}
 
 

@@ -1,6 +1,6 @@
 """The rights that are shipped are the least that each role needs.
 
-What is looked at is what kustomize applies, which tests/chart holds equal to what the chart renders.
+What is looked at is what kustomize applies; tests/chart holds it equal to the rendered chart.
 """
 
 from typing import Any

@@ -1,0 +1,127 @@
+"""What every rendered permutation keeps to."""
+
+import pytest
+
+from chart.rendering import PERMUTATIONS, Helm, of_kind, pod_templates
+
+each_permutation = pytest.mark.parametrize("name", PERMUTATIONS)
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "privileged": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "runAsUser": 65532,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+VOLUMES = {"secret", "configMap", "emptyDir"}
+
+
+@each_permutation
+def test_every_container_is_restricted(helm: Helm, name: str) -> None:
+    for where, template in pod_templates(helm.permutation(name)):
+        spec = template["spec"]
+        assert spec["securityContext"]["runAsNonRoot"], where
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, where
+        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & set(spec), where
+        for container in spec["containers"]:
+            assert container["securityContext"] == RESTRICTED, where
+            assert all("hostPort" not in port for port in container.get("ports", [])), where
+        for volume in spec["volumes"]:
+            assert len(VOLUMES & set(volume)) == 1, where
+
+
+@each_permutation
+def test_who_gets_a_token_is_said_in_so_many_words(helm: Helm, name: str) -> None:
+    documents = helm.permutation(name)
+    accounts = of_kind(documents, "ServiceAccount")
+    assert {each["automountServiceAccountToken"] for each in accounts} == {False}
+    for where, template in pod_templates(documents):
+        spec = template["spec"]
+        assert spec["automountServiceAccountToken"] is True, where
+        assert spec["serviceAccountName"] != "default", where
+        assert spec["enableServiceLinks"] is False, where
+
+
+@each_permutation
+def test_every_container_asks_for_memory_and_has_a_limit(helm: Helm, name: str) -> None:
+    if name == "minimal":
+        return  # it shows that they can be left out
+    for where, template in pod_templates(helm.permutation(name)):
+        for container in template["spec"]["containers"]:
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"]), where
+            assert "memory" in container["resources"]["limits"], where
+
+
+@each_permutation
+def test_no_right_is_a_wildcard_and_none_makes_others(helm: Helm, name: str) -> None:
+    rules = [
+        rule
+        for role in of_kind(helm.permutation(name), "ClusterRole", "Role")
+        for rule in role["rules"]
+    ]
+    for rule in rules:
+        for entries in rule.values():
+            assert "*" not in entries, rule
+        assert not {"bind", "escalate", "impersonate"} & set(rule["verbs"]), rule
+
+
+@each_permutation
+def test_no_secret_is_read_beyond_the_operators_namespace(helm: Helm, name: str) -> None:
+    documents = helm.permutation(name)
+    cluster = [rule for role in of_kind(documents, "ClusterRole") for rule in role["rules"]]
+    assert not any("secrets" in rule.get("resources", ()) for rule in cluster)
+    for role in of_kind(documents, "Role"):
+        for rule in role["rules"]:
+            if "secrets" in rule["resources"]:
+                assert role["metadata"]["namespace"] == "caios-federation"
+                assert not {"list", "watch"} & set(rule["verbs"])
+
+
+@each_permutation
+@pytest.mark.parametrize(
+    ("resource", "feature"),
+    [("serviceaccounts/token", "verification"), ("deployments", "remediation")],
+)
+def test_a_feature_that_is_off_has_no_rights(
+    helm: Helm, name: str, resource: str, feature: str
+) -> None:
+    roles = of_kind(helm.permutation(name), "ClusterRole", "Role")
+    holders = {
+        role["metadata"]["name"]
+        for role in roles
+        if any(resource in rule.get("resources", ()) for rule in role["rules"])
+    }
+    own = f"caios-federation-{feature}"
+    on = {
+        "verification": {"everything", "external"},
+        "remediation": set(PERMUTATIONS) - {"minimal", "external"},
+    }[feature]
+    assert holders == ({own} if name in on else set())
+
+
+@each_permutation
+def test_every_pod_is_limited_to_the_connections_it_needs(helm: Helm, name: str) -> None:
+    if name == "minimal":
+        return  # it shows that policies can be left out
+    documents = helm.permutation(name)
+    selectors = [
+        each["spec"]["podSelector"]["matchLabels"] for each in of_kind(documents, "NetworkPolicy")
+    ]
+    for where, template in pod_templates(documents):
+        labels = template["metadata"]["labels"].items()
+        assert sum(selector.items() <= labels for selector in selectors) == 1, where
+    for policy in of_kind(documents, "NetworkPolicy"):
+        assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+
+
+@each_permutation
+def test_rights_of_hooks_are_there_for_the_hook_alone(helm: Helm, name: str) -> None:
+    for each in of_kind(helm.permutation(name), "Job", "ServiceAccount", "ClusterRole", "Role"):
+        metadata = each["metadata"]
+        if metadata["labels"].get("app.kubernetes.io/component") != "hook":
+            continue
+        policy = metadata["annotations"]["helm.sh/hook-delete-policy"]
+        assert policy == "before-hook-creation,hook-succeeded", metadata["name"]
+        weight = int(metadata["annotations"]["helm.sh/hook-weight"])
+        assert (weight == 0) == (each["kind"] == "Job")
