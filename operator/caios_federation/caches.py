@@ -78,6 +78,8 @@ class ObjectCache(ABC, Generic[T]):
         self.objects: dict[str, T] = {}
         self._reduce = reduce
         self._touched: set[str] = set()
+        self.last_sync: float | None = None
+        """When the last LIST that was compared with was begun: seconds since 1970."""
 
     def answered(self, body: Json) -> Change:
         """Take in the answer to a write of ours, unless the object is gone or another by now.
@@ -113,6 +115,7 @@ class ObjectCache(ABC, Generic[T]):
         meanwhile are left to the watch.
         """
         self._touched = set()
+        began = time.time()
         live: dict[str, T] = {}
         async for body in client.list_objects(self.kind, page_size=page_size):
             reduced = self._reduce(body)
@@ -124,6 +127,7 @@ class ObjectCache(ABC, Generic[T]):
             if key not in self._touched and before != now:
                 self._store(key, now)
                 changes.append(Change(self.kind, key, before, now))
+        self.last_sync = began
         return changes
 
     @abstractmethod
@@ -303,6 +307,12 @@ class Caches:
         self.problem = "nothing was listed yet"
         """Why the last audit failed; nothing after one that did not."""
 
+    @property
+    def all(self) -> list[ObjectCache[Any]]:
+        """The caches that are filled, in the order in which they are."""
+        caches: list[ObjectCache[Any]] = [self.federations, self.bindings, self.accounts]
+        return caches if self._slim else [self.namespaces, *caches]
+
     def sources(
         self,
         namespace: str,
@@ -359,10 +369,9 @@ class Caches:
         changed: Callable[[Change], None] = lambda _change: None,
     ) -> None:
         """Compare with the API server once, one after the other. Raises ClientError."""
-        caches: list[ObjectCache[Any]] = [self.federations, self.bindings, self.accounts]
         async with self._auditing:
             await self._discover(client, changed)
-            for cache in caches if self._slim else [self.namespaces, *caches]:
+            for cache in self.all:
                 for change in await cache.audit(client, page_size=settings.page_size):
                     changed(change)
 

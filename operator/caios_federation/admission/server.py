@@ -110,6 +110,11 @@ class AdmissionServer:
         finally:
             await self._retire(runner)
 
+    @property
+    def certificate_expires(self) -> dt.datetime | None:
+        """When the pair that serves expires; None while there is none."""
+        return self._certificate.expires
+
     def unready(self) -> str:
         """Return why nobody should send requests here; nothing when they should."""
         expires = self._certificate.expires

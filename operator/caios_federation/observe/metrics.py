@@ -6,7 +6,7 @@ counts is in `admission.py`, what is read of the process when it is scraped in `
 """
 
 import platform
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from importlib.metadata import version
 from typing import Final
@@ -24,18 +24,20 @@ from caios_federation.api import vocabulary as words
 from caios_federation.api.conditions import ConditionType, Reason, Status
 from caios_federation.observe.admission import AdmissionCounts
 from caios_federation.observe.changes import note_write
+from caios_federation.observe.state import State, StateCollector
 
 OTHER: Final = "other"
-KINDS: Final = frozenset(
+RECONCILED: Final = frozenset(
     {
         words.BINDING_KIND,
         words.FEDERATION_KIND,
         "MutatingWebhookConfiguration",
-        "Namespace",
         "ServiceAccount",
     }
 )
-"""What is cached or reconciled."""
+"""What is reconciled."""
+KINDS: Final = RECONCILED | {"Namespace"}
+"""What is reconciled or cached."""
 OPERATIONS: Final = frozenset(
     {
         "CreateAccessKeyFromContainerCreds",
@@ -228,9 +230,13 @@ class Metrics:
         """Note how late the event loop was."""
         self._lag.observe(seconds)
 
+    def read(self, state: Callable[[], State]) -> None:
+        """Show, besides, what `state` returns whenever it is asked."""
+        self.registry.register(StateCollector(state))
+
     def _begin_at_zero(self) -> None:
         """Show what has not happened yet, where that is few: a rate misses a series' first step."""
-        for kind in KINDS - {"Namespace"}:
+        for kind in RECONCILED:
             for outcome in Result:
                 self._reconciles.labels(kind, outcome)
         for operation in PolicyOperation:

@@ -7,12 +7,16 @@ Who waits for another system that hangs does not keep a worker from the others.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from caios_federation.clients.errors import ClientError, Retryable
+from caios_federation.observe.changes import wrote
 from caios_federation.observe.logging import logger
+from caios_federation.observe.metrics import Result
 from caios_federation.settings import ReconcileSettings
 
 log = logger("queue")
@@ -32,6 +36,10 @@ class Key:
     name: str
 
 
+Done = Callable[[str, Result, float], None]
+"""Told of each reconciliation: the kind of its object, what came of it, seconds."""
+
+
 class Queue:
     """Keys to reconcile, each by `reconcile`, which may say in how many seconds to look again."""
 
@@ -41,13 +49,17 @@ class Queue:
         settings: ReconcileSettings,
         *,
         jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311  # no secret
+        done: Done = lambda _kind, _result, _seconds: None,
     ) -> None:
         self._reconcile = reconcile
         self._settings = settings
         self._jitter = jitter
+        self._done = done
         self._ready: asyncio.Queue[Key] = asyncio.Queue()
         self._places = asyncio.Semaphore(settings.workers + _MOST_WAITING)
         self._queued: set[Key] = set()
+        self._since: dict[Key, float] = {}
+        """When each that waits or is worked on was added: seconds since 1970."""
         self._active: set[Key] = set()
         self._again: set[Key] = set()
         self._failures: dict[Key, int] = {}
@@ -63,7 +75,19 @@ class Queue:
                 self._again.add(key)
             elif key not in self._queued:
                 self._queued.add(key)
+                self._since[key] = time.time()
                 self._ready.put_nowait(key)
+
+    def depth(self) -> Mapping[str, int]:
+        """Return how many keys of each kind wait for a worker."""
+        return Counter(key.kind for key in self._queued)
+
+    def oldest(self) -> Mapping[str, float]:
+        """Return since when the oldest key of a kind waits or is worked on (seconds since 1970)."""
+        oldest: dict[str, float] = {}
+        for key, since in self._since.items():
+            oldest[key.kind] = min(since, oldest.get(key.kind, since))
+        return oldest
 
     def backoff_seconds(self, failures: int) -> float:
         """Return the wait after the `failures`-th failure in a row, before jitter."""
@@ -108,24 +132,36 @@ class Queue:
             await asyncio.wait([task], timeout=_PATIENCE_SECONDS)
 
     async def _look_at(self, key: Key) -> None:
+        began = time.monotonic()
         try:
-            again = await self._reconcile(key)
-        except ClientError as error:
-            wanted = error.retry_after_seconds if isinstance(error, Retryable) else None
-            self._retry(key, str(error), least=wanted or 0)
-        except Exception as error:  # noqa: BLE001  # the edge of a queue item
-            self._retry(key, f"{type(error).__name__}: {error}"[:256], exc_info=True)
-        else:
-            self._failures.pop(key, None)
-            if again is not None:
-                # At least the first backoff, lest a key that wants no wait keeps a worker busy.
-                least = self._settings.first_backoff_seconds
-                self._later(key, max(again, least) * self._jitter())
+            result = await self._take(key)
+            self._done(key.kind, result, time.monotonic() - began)
         finally:
             self._active.discard(key)
+            self._since.pop(key, None)
             if key in self._again:
                 self._again.discard(key)
                 self.add(key)
+
+    async def _take(self, key: Key) -> Result:
+        """Reconcile `key`, and have it looked at again where that is wanted or did not work."""
+        try:
+            again = await self._reconcile(key)
+        except Retryable as error:
+            self._retry(key, str(error), least=error.retry_after_seconds or 0)
+            return Result.RETRY
+        except ClientError as error:
+            self._retry(key, str(error))
+            return Result.FAILED
+        except Exception as error:  # noqa: BLE001  # the edge of a queue item
+            self._retry(key, f"{type(error).__name__}: {error}"[:256], exc_info=True)
+            return Result.FAILED
+        self._failures.pop(key, None)
+        if again is not None:
+            # At least the first backoff, lest a key that wants no wait keeps a worker busy.
+            least = self._settings.first_backoff_seconds
+            self._later(key, max(again, least) * self._jitter())
+        return Result.CHANGED if wrote() else Result.UNCHANGED
 
     def _retry(self, key: Key, problem: str, *, least: float = 0, exc_info: bool = False) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
