@@ -6,7 +6,6 @@ ends the process, visibly.
 """
 
 import asyncio
-import datetime as dt
 import random
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -33,10 +32,9 @@ from caios_federation.clients.kubernetes import (
 )
 from caios_federation.core.plan import Placement
 from caios_federation.observe.logging import logger
-from caios_federation.reconcile.certificates import keep_certificate, watch_ca
 from caios_federation.reconcile.controller import Controller
-from caios_federation.reconcile.webhook import reconcile_webhook, serving_hosts
-from caios_federation.settings import CertificateProvider, Role, Settings
+from caios_federation.reconcile.mirror import mirror_secret
+from caios_federation.settings import Role, Settings
 
 _CRD_POLL_SECONDS = 2.0
 log = logger("runtime")
@@ -145,14 +143,8 @@ async def _background(runtime: Runtime) -> None:
         jobs = [tasks.create_task(audits)]
         if controller is not None:
             jobs.append(tasks.create_task(controller.run()))
-            watching = watch_ca(
-                settings.certificates.directory,
-                settings.admission.tls_poll_seconds,
-                runtime.heal_webhook,
-            )
-            jobs.append(tasks.create_task(watching))
-            if settings.certificates.provider is CertificateProvider.OPERATOR:
-                jobs.append(tasks.create_task(_keep_certificate(runtime)))
+        if settings.role is Role.ALL:
+            jobs.append(tasks.create_task(mirror_secret(runtime.client, settings)))
         await runtime.stopping.wait()
         for job in jobs:
             job.cancel()
@@ -244,18 +236,3 @@ def _controller(
     if remote is None:
         return None
     return Controller(settings, caches, client, remote)
-
-
-async def _keep_certificate(runtime: Runtime) -> None:
-    settings = runtime.settings
-    await keep_certificate(
-        settings.certificates.directory,
-        serving_hosts(settings),
-        dt.timedelta(seconds=settings.certificates.lifetime_seconds),
-        _now,
-        lambda: reconcile_webhook(settings, runtime.client),
-    )
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

@@ -64,6 +64,7 @@ class CertificateProvider(StrEnum):
     """Who makes the serving certificate."""
 
     OPERATOR = "Operator"
+    CERT_MANAGER = "CertManager"
     EXTERNAL = "External"
 
 
@@ -71,11 +72,39 @@ class CertificateSettings(_Group):
     """Where the serving certificate comes from."""
 
     provider: CertificateProvider = CertificateProvider.OPERATOR
-    """Operator: made and renewed in `directory`. External: somebody else keeps the files."""
+    """Operator: the controller makes and renews it. CertManager: cert-manager does. External:
+    somebody else keeps the Secret."""
+    secret_name: str = Field(
+        default="caios-federation-webhook-tls",
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+    )
+    """Secret in the operator's namespace with `tls.crt`, `tls.key` and the CAs to trust,
+    `ca.crt`."""
     directory: Path = Path("/var/run/caios-federation/tls")
-    """Holds `tls.crt`, `tls.key` and the CA that signed them, `ca.crt`."""
+    """Where the webhook finds those three as files: the mounted Secret. A process of `--role all`
+    writes them there itself."""
     lifetime_seconds: int = Field(default=90 * 86400, ge=60)
-    """Life of a serving certificate that we make; renewed at two thirds of it."""
+    """Life of a serving certificate that we make; renewed at two thirds of it. Kubelets take up
+    to 90 s to bring a new one to Pods: not below 600 there. At least six times
+    `check_seconds`."""
+    ca_lifetime_seconds: int = Field(default=365 * 86400, ge=120)
+    """Life of the CA that signs it; at least twice `lifetime_seconds`."""
+    check_seconds: float = Field(default=30, gt=0)
+    """How often the controller looks at the Secret."""
+
+    @model_validator(mode="after")
+    def _lives_nest(self) -> "CertificateSettings":
+        if self.lifetime_seconds < 6 * self.check_seconds:
+            raise ValueError(
+                f"lifetime_seconds ({self.lifetime_seconds}) must be at least six times "
+                f"check_seconds ({self.check_seconds:g})"
+            )
+        if self.ca_lifetime_seconds < 2 * self.lifetime_seconds:
+            raise ValueError(
+                f"ca_lifetime_seconds ({self.ca_lifetime_seconds}) must be at least twice "
+                f"lifetime_seconds ({self.lifetime_seconds})"
+            )
+        return self
 
 
 class LeaseSettings(_Group):
@@ -126,6 +155,9 @@ class WebhookSettings(_Group):
     """How long the API server waits for an answer."""
     reinvocation_policy: Literal["Never", "IfNeeded"] = "IfNeeded"
     """IfNeeded: containers that later webhooks add are injected too."""
+    owner: str | None = None
+    """ClusterRole with which the configuration goes when it is deleted, so that nothing is left
+    that is called in vain."""
 
 
 class PodSettings(_Group):

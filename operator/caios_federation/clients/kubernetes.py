@@ -87,6 +87,7 @@ FEDERATION: Final = Kind(words.API_VERSION, words.FEDERATION_KIND, words.FEDERAT
 DEFINITION: Final = Kind(
     "apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions"
 )
+CLUSTER_ROLE: Final = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
 WEBHOOK_CONFIGURATION: Final = Kind(
     "admissionregistration.k8s.io/v1",
     "MutatingWebhookConfiguration",

@@ -1,338 +1,181 @@
-"""The serving certificate that the operator makes itself: a CA and a pair in a directory.
+"""The Secret with the CA and the serving pair: what it holds, and what is to be written to it.
 
-Pure up to `read_pair`; the admission server notices new files by itself.
+Nothing here talks to anybody: `reconcile/serving.py` reads, publishes and writes.
 """
 
-import asyncio
-import contextlib
+import base64
+import binascii
 import datetime as dt
-import hashlib
-import ipaddress
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from caios_federation.clients import errors
-from caios_federation.observe.logging import logger
+from caios_federation.api import vocabulary as words
+from caios_federation.api.objects import Json, mapping_of
+from caios_federation.core.rotation import (
+    Decision,
+    Held,
+    Step,
+    authority_due,
+    due,
+    keep_trusted,
+    next_step,
+)
+from caios_federation.reconcile.pki import (
+    Authority,
+    dated,
+    issue_authority,
+    issue_pair,
+    key_pem,
+    pem_of,
+    read_authority,
+    read_certificates,
+    read_pair,
+    signer_of,
+)
 
 CA_FILE: Final = "ca.crt"
+CA_KEY_FILE: Final = "ca.key"
 CERTIFICATE_FILE: Final = "tls.crt"
 KEY_FILE: Final = "tls.key"
-_SKEW: Final = dt.timedelta(minutes=5)
-"""How far back a certificate starts, for clocks that run behind."""
-_RENEWED_AT: Final = 2 / 3
-"""Part of its life after which a certificate is replaced."""
-_TAKEN_UP_SECONDS: Final = 5
-"""How long a pair waits after its CA was published: API servers learn of it by a watch."""
-_LONGEST_WAIT_SECONDS: Final = 300.0
-
-log = logger("certificates")
+SERVED_FILES: Final = (CA_FILE, CERTIFICATE_FILE, KEY_FILE)
+"""Keys of the Secret that webhook Pods mount: as files they have the same names."""
+TLS_TYPE: Final = "kubernetes.io/tls"
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
-    """A CA certificate and a serving pair that it signed, all PEM."""
+class Lives:
+    """How long what is issued lives, and for whom it is."""
 
-    ca: bytes
-    certificate: bytes
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What is known of a pair that can serve."""
-
-    due: dt.datetime
-    """When it is to be replaced."""
-    expires: dt.datetime
-    authority: bytes
-    """The CA that signed it, PEM."""
-
-
-def issue_bundle(hosts: Sequence[str], lifetime: dt.timedelta, now: dt.datetime) -> Bundle:
-    """Make a CA and a serving pair for `hosts`; the CA's key is forgotten at once."""
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "caios-federation webhook CA")])
-    ca = (
-        _builder(ca_name, ca_name, ca_key.public_key(), now, lifetime)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False
-        )
-        .sign(ca_key, hashes.SHA256())
-    )
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "caios-federation webhook")])
-    pair = (
-        _builder(name, ca_name, key.public_key(), now, lifetime)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(list(map(_host, hosts))), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
-            critical=False,
-        )
-        .sign(ca_key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    return Bundle(
-        ca=ca.public_bytes(pem),
-        certificate=pair.public_bytes(pem),
-        key=key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
-    )
-
-
-def examine(bundle: Bundle, hosts: Sequence[str]) -> Held | None:
-    """Return what `bundle` is good for; None for one that cannot serve `hosts`.
-
-    Its parts may stem from different issues, when a process was killed between two files, and its
-    CA may be several: the one that serves next comes first, before the one of the pair.
-    """
-    try:
-        pair = x509.load_pem_x509_certificate(bundle.certificate)
-        names = pair.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        authorities = x509.load_pem_x509_certificates(bundle.ca)
-        key = serialization.load_pem_private_key(bundle.key, None)
-    except (ValueError, TypeError, x509.ExtensionNotFound, UnsupportedAlgorithm):
-        return None
-    authority = next((ca for ca in authorities if _signed(ca, pair)), None)
-    if authority is None or key.public_key() != pair.public_key():
-        return None
-    if not set(map(_host, hosts)) <= set(names):
-        return None
-    return _held(pair, authority)
-
-
-def read_pair(directory: Path, hosts: Sequence[str], now: dt.datetime) -> Held | None:
-    """Return what `directory` holds; None where nothing there can serve `hosts` at `now`.
-
-    Raises OSError when a file is there and cannot be read.
-    """
-    try:
-        bundle = Bundle(
-            *((directory / name).read_bytes() for name in (CA_FILE, CERTIFICATE_FILE, KEY_FILE))
-        )
-    except FileNotFoundError:
-        return None
-    held = examine(bundle, hosts)
-    return held if held is not None and held.expires > now else None
-
-
-def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
-    """Replace files of `directory`, in order; all are written before the first is replaced.
-
-    A full disk is thus found while everything old is still in its place. Raises OSError.
-    """
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for name, content in contents.items():
-        fresh = directory / f"{name}.new"
-        fresh.touch(mode=0o600)
-        fresh.write_bytes(content)
-    for name in contents:
-        (directory / f"{name}.new").replace(directory / name)
-
-
-async def keep_certificate(
-    directory: Path,
-    hosts: Sequence[str],
-    lifetime: dt.timedelta,
-    clock: Callable[[], dt.datetime],
-    publish: Callable[[], Awaitable[None]],
-) -> None:
-    """Keep a pair in `directory` for ever that the API server trusts.
-
-    `publish` has the API server trust what `ca.crt` holds, and raises ClientError where that did
-    not work. Trouble with the files ends the process only before there was a pair to serve with:
-    raises Rejected then.
-    """
-    keeper = _Keeper(directory, hosts, lifetime, clock, publish)
-    held: Held | None = None
-    waits = _waits()
-    while True:
-        try:
-            # What is on the disk may be spoilt meanwhile; the server has the last pair in memory.
-            held = await asyncio.to_thread(read_pair, directory, hosts, clock()) or held
-            if held is None or held.due <= clock():
-                held = await keeper.renew(held)
-            waits = _waits()
-            pause = max((held.due - clock()).total_seconds(), 1)
-        except OSError as error:
-            if held is None:
-                raise errors.Rejected(
-                    f"{directory}: {error.strerror}: no certificate can be kept there; set "
-                    "CAIOS_CERTIFICATES__DIRECTORY to a directory that this process may write"
-                ) from error
-            pause = next(waits)
-            log.warning(
-                "certificate not renewed",
-                err=f"{type(error).__name__}: {error}",
-                retryAfterSeconds=pause,
-            )
-        await asyncio.sleep(pause)
-
-
-async def watch_ca(directory: Path, poll_seconds: float, changed: Callable[[], None]) -> None:
-    """Tell of each new content of `ca.crt`, whoever writes it, for ever; files give no event.
-
-    A missing file is none: somebody is about to replace it, and there is nothing to publish.
-    """
-    seen: bytes | None = None
-    while True:
-        found = await asyncio.to_thread(_digest, directory / CA_FILE)
-        if found is not None and found != seen:
-            seen = found
-            changed()
-        await asyncio.sleep(poll_seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class _Keeper:
-    """What a renewal is made of."""
-
-    directory: Path
     hosts: Sequence[str]
-    lifetime: dt.timedelta
-    clock: Callable[[], dt.datetime]
-    publish: Callable[[], Awaitable[None]]
-
-    async def renew(self, held: Held | None) -> Held:
-        """Replace `held` by a new pair. Raises OSError.
-
-        While a pair serves, the CA of the next one is published first: servers take up new files
-        by themselves, and the API server refuses a certificate whose CA it has not heard of.
-        """
-        now = self.clock()
-        bundle = await asyncio.to_thread(issue_bundle, self.hosts, self.lifetime, now)
-        fresh = _held(*map(x509.load_pem_x509_certificate, (bundle.certificate, bundle.ca)))
-        pair = {CERTIFICATE_FILE: bundle.certificate, KEY_FILE: bundle.key}
-        if held is None or held.expires <= now:
-            # Nobody is served by the old pair. Which CA it had is unknown, if it had any.
-            old = await asyncio.to_thread(_authorities, self.directory / CA_FILE)
-            await self._write({CA_FILE: bundle.ca + old} | pair)
-            self._tell(fresh)
-            await self._published((fresh.due - now).total_seconds())
-        else:
-            await self._write({CA_FILE: bundle.ca + held.authority})
-            # An API server that cannot be told for half of what is left would refuse the old pair
-            # too once that has expired. With the new one calls work as soon as it can be told.
-            left = (held.expires - now).total_seconds() / 2
-            if not await self._published(left):
-                log.warning("certificate serves before its CA is published")
-            await self._write(pair)
-            self._tell(fresh)
-        return fresh
-
-    def _tell(self, fresh: Held) -> None:
-        log.info("certificate issued", hosts=list(self.hosts), renewal=fresh.due.isoformat())
-
-    async def _write(self, contents: Mapping[str, bytes]) -> None:
-        await asyncio.to_thread(write_files, self.directory, contents)
-
-    async def _published(self, seconds: float) -> bool:
-        """Publish `ca.crt`, trying for `seconds`; tell whether the API server has it now."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                for wait in _waits():
-                    try:
-                        await self.publish()
-                    except errors.ClientError as error:
-                        log.warning("CA not published", err=str(error), retryAfterSeconds=wait)
-                        await asyncio.sleep(wait)
-                    else:
-                        await asyncio.sleep(_TAKEN_UP_SECONDS)
-                        return True
-        return False
+    pair: dt.timedelta
+    authority: dt.timedelta
 
 
-def _held(pair: x509.Certificate, authority: x509.Certificate) -> Held:
-    life = pair.not_valid_after_utc - pair.not_valid_before_utc
-    return Held(
-        due=pair.not_valid_before_utc + life * _RENEWED_AT,
-        expires=pair.not_valid_after_utc,
-        authority=authority.public_bytes(serialization.Encoding.PEM),
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The Secret as it is."""
+
+    version: str = ""
+    """Its resourceVersion; empty where there is none."""
+    ours: bool = False
+    """Whether it carries our label, so that it may be written."""
+    immutable: bool = False
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def authorities(self) -> list[x509.Certificate]:
+        """The certificates of `ca.crt`."""
+        return read_certificates(self.files.get(CA_FILE, b""))
+
+    @property
+    def expires(self) -> dt.datetime | None:
+        """When the serving certificate expires, whoever made it."""
+        found = read_certificates(self.files.get(CERTIFICATE_FILE, b""))
+        return found[0].not_valid_after_utc if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The CAs that the webhook configuration holds."""
+
+    authorities: Sequence[x509.Certificate] = ()
+    settled: Collection[str] = ()
+    """Identities of those that API servers have had time to learn of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be trusted, and then written to the Secret."""
+
+    decision: Decision
+    trusted: list[x509.Certificate]
+    """Whom the API server is to trust, before anything is written."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Keys of the Secret that get a new content; none where it is as it should be."""
+    renewal: dt.datetime | None = None
+    """When something is due, as far as that is known."""
+    draft: Authority | None = None
+    """A CA that exists nowhere else until it is written."""
+
+
+def parse_secret(body: Json) -> Stored:
+    """Read the Secret as the API server sends it."""
+    meta = mapping_of(body, "metadata")
+    return Stored(
+        version=str(meta.get("resourceVersion") or ""),
+        ours=mapping_of(meta, "labels").get(words.MANAGED_BY) == words.MANAGER,
+        immutable=bool(body.get("immutable")),
+        files={str(key): _decoded(text) for key, text in mapping_of(body, "data").items()},
     )
 
 
-def _waits() -> Iterator[float]:
-    """Yield growing waits without end."""
-    wait = 1.0
-    while True:
-        yield wait
-        wait = min(wait * 2, _LONGEST_WAIT_SECONDS)
-
-
-def _digest(file: Path) -> bytes | None:
-    """Return a digest of what `file` holds; None where that cannot be read."""
-    try:
-        return hashlib.sha256(file.read_bytes()).digest()
-    except OSError:
-        return None
-
-
-def _authorities(file: Path) -> bytes:
-    """Return the first certificates of `file`; nothing where there are none that can be read.
-
-    Two, as many as a renewal leaves there when it is interrupted.
-    """
-    try:
-        found = x509.load_pem_x509_certificates(file.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return b""
-    return b"".join(ca.public_bytes(serialization.Encoding.PEM) for ca in found[:2])
-
-
-def _signed(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    """Return what a key is for; strict verifiers trust no CA that does not say it (RFC 5280)."""
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
+def plan_rotation(
     now: dt.datetime,
-    lifetime: dt.timedelta,
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _SKEW)
-        .not_valid_after(now + lifetime)
+    stored: Stored,
+    published: Published,
+    lives: Lives,
+    draft: Authority | None = None,
+) -> Plan:
+    """Return what is next for the operator's own certificates; `draft` saves making a new CA."""
+    ours = stored.authorities
+    authority = read_authority(ours, stored.files.get(CA_KEY_FILE, b""))
+    pair = read_pair(
+        stored.files.get(CERTIFICATE_FILE, b""), stored.files.get(KEY_FILE, b""), lives.hosts
     )
+    signer = signer_of(pair, [*ours, *published.authorities]) if pair else None
+    held = Held(
+        authority=dated(authority.certificate) if authority else None,
+        pair=dated(pair) if pair and signer else None,
+        signer=dated(signer).identity if signer else "",
+    )
+    decision = next_step(now, held, published.settled, lives.pair)
+    files: dict[str, bytes] = {}
+    fresh = None
+    if decision.step in {Step.NEW_AUTHORITY, Step.START_OVER}:
+        authority = fresh = _usable(draft, now, lives) or issue_authority(lives.authority, now)
+        files[CA_KEY_FILE] = key_pem(fresh.key)
+    if authority and decision.step in {Step.SIGN, Step.START_OVER}:
+        issued = issue_pair(authority, lives.hosts, lives.pair, now)
+        files |= {CERTIFICATE_FILE: issued.certificate, KEY_FILE: issued.key}
+        (pair,) = read_certificates(issued.certificate)
+    first = [authority.certificate] if authority else []
+    first += [signer] if signer else []
+    trusted = trust(now, first, [*ours, *published.authorities])
+    if files:
+        files[CA_FILE] = pem_of(trusted)
+    return Plan(decision, trusted, files, _renewal(authority, pair, lives), fresh)
 
 
-def _host(host: str) -> x509.GeneralName:
+def trust(
+    now: dt.datetime,
+    wanted: Sequence[x509.Certificate],
+    others: Sequence[x509.Certificate],
+) -> list[x509.Certificate]:
+    """Return what is to be trusted: `wanted` that are not over, then the first of `others`."""
+    known = {dated(each).identity: each for each in [*others, *wanted]}
+    kept = keep_trusted(now, map(dated, wanted), map(dated, others))
+    return [known[each.identity] for each in kept]
+
+
+def _usable(draft: Authority | None, now: dt.datetime, lives: Lives) -> Authority | None:
+    if draft is None or authority_due(dated(draft.certificate), lives.pair) <= now:
+        return None
+    return draft
+
+
+def _renewal(
+    authority: Authority | None, pair: x509.Certificate | None, lives: Lives
+) -> dt.datetime | None:
+    if authority is None or pair is None:
+        return None
+    return min(due(dated(pair)), authority_due(dated(authority.certificate), lives.pair))
+
+
+def _decoded(text: object) -> bytes:
     try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
+        return base64.b64decode(str(text), validate=True)
+    except binascii.Error:
+        return b""

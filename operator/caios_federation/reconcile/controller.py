@@ -19,8 +19,8 @@ from caios_federation.reconcile.pods import Restarts
 from caios_federation.reconcile.queue import Key, Queue
 from caios_federation.reconcile.retained import Retained
 from caios_federation.reconcile.service_account import reconcile_service_account
+from caios_federation.reconcile.serving import Serving
 from caios_federation.reconcile.triggers import WEBHOOK_KEY, affected, everything
-from caios_federation.reconcile.webhook import reconcile_webhook
 from caios_federation.settings import Settings
 
 
@@ -34,9 +34,7 @@ class Controller:
         client: KubernetesClient,
         coreweave: CoreWeave,
     ) -> None:
-        self._settings = settings
         self._caches = caches
-        self._client = client
         self.queue = Queue(self._reconcile, settings.reconcile)
         self._acting = Acting(
             client=client,
@@ -49,13 +47,14 @@ class Controller:
             looks=Looks(settings.reconcile.probe_seconds),
         )
         self._restarts = Restarts(settings.remediation)
+        self.serving = Serving(settings, client, self._acting.clock)
 
     def changed(self, change: Change) -> None:
         """Have looked at what `change` has a bearing on."""
         self.queue.add(*affected(self._caches, change))
 
     def heal_webhook(self) -> None:
-        """Have the webhook configuration looked at."""
+        """Have the webhook configuration and the certificate looked at."""
         self.queue.add(WEBHOOK_KEY)
 
     async def run(self) -> None:
@@ -80,5 +79,5 @@ class Controller:
             case SERVICE_ACCOUNT.kind:
                 return await reconcile_service_account(caches, acting, key.namespace, key.name)
             case WEBHOOK_KEY.kind:
-                await reconcile_webhook(self._settings, self._client)
+                return await self.serving.reconcile()
         return None

@@ -86,9 +86,19 @@ def _told(url: str, probed: Probed, settings: Settings) -> Finding:
 
 def _renewal(settings: Settings) -> str:
     certificates = settings.certificates
-    if certificates.provider is CertificateProvider.EXTERNAL:
-        return f"put a new pair and its ca.crt into {certificates.directory}"
-    return "the operator's log says, under the component certificates, why it was not renewed"
+    secret = f"Secret {settings.namespace}/{certificates.secret_name}"
+    match certificates.provider:
+        case CertificateProvider.OPERATOR:
+            return (
+                f"{secret} holds the pair, and the controller's log says, under the component "
+                "certificates, why it was not renewed"
+            )
+        case CertificateProvider.CERT_MANAGER:
+            return (
+                f"cert-manager keeps the pair and its ca.crt in {secret}: look at its Certificate"
+            )
+        case CertificateProvider.EXTERNAL:
+            return f"put a new pair and its ca.crt into {secret}"
 
 
 def _missing(problem: str) -> Finding:

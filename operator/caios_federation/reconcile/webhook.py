@@ -1,19 +1,15 @@
-"""The MutatingWebhookConfiguration: rendered here, applied and healed by the controller alone."""
+"""The MutatingWebhookConfiguration, rendered and compared; `reconcile/publishing.py` applies it."""
 
-import asyncio
 import base64
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from caios_federation.api import vocabulary as words
-from caios_federation.api.objects import Json
-from caios_federation.clients import errors
-from caios_federation.clients.kubernetes import WEBHOOK_CONFIGURATION, KubernetesClient
+from caios_federation.api.objects import Json, mapping_of
 from caios_federation.core.diff import contains
 from caios_federation.core.pods import namespaces_left_alone
-from caios_federation.reconcile.acting import log
-from caios_federation.settings import Settings
+from caios_federation.settings import FailurePolicy, Settings
 
 _DECISIVE: Final = frozenset(
     {"clientConfig", "matchConditions", "namespaceSelector", "objectSelector", "rules"}
@@ -29,15 +25,54 @@ def serving_hosts(settings: Settings) -> list[str]:
     return [f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local"]
 
 
-def render_webhook_configuration(settings: Settings, ca: bytes) -> Json:
+def render_webhook_configuration(settings: Settings, ca: bytes, owner: Json | None = None) -> Json:
     """Return the configuration; `ca` is the PEM bundle that the API server trusts.
 
     Creation of Pods only; never in the operator's own namespace, so that it can start, nor where
-    a label says `"false"`. Mirror Pods are left out: no token reaches a static Pod.
+    a label says `"false"`. Mirror Pods are left out: no token reaches a static Pod. It goes with
+    the object `owner`.
     """
+    metadata: dict[str, Any] = {
+        "name": words.WEBHOOK_CONFIGURATION,
+        "labels": {words.MANAGED_BY: words.MANAGER},
+    }
+    if owner is not None:
+        metadata["ownerReferences"] = [_reference(owner)]
+    return {"metadata": metadata, "webhooks": _webhooks(settings, ca)}
+
+
+def _webhooks(settings: Settings, ca: bytes) -> list[Json]:
+    """Return the call, and under `Ignore` a second one.
+
+    A call that is lost with a replica that dies is ignored, and the Pod would start without
+    credentials; so it is made once more while the Pod does not carry them (docs/design/0007).
+    Under `Fail` the Pod is refused by then, and whoever creates it tries again.
+    """
+    first = _webhook(settings, ca)
+    if settings.webhook.failure_policy is FailurePolicy.FAIL:
+        return [first]
+    not_yet = {
+        "name": "not-federated-yet",
+        "expression": (
+            "!has(object.metadata.labels) || "
+            f"!('{words.FEDERATED}' in object.metadata.labels) || "
+            f"object.metadata.labels['{words.FEDERATED}'] != '{words.TRUE}'"
+        ),
+    }
+    second = {
+        **first,
+        "name": words.WEBHOOK_AGAIN,
+        # Containers that later webhooks add are the first one's business.
+        "reinvocationPolicy": "Never",
+        "matchConditions": [*first["matchConditions"], not_yet],
+    }
+    return [first, second]
+
+
+def _webhook(settings: Settings, ca: bytes) -> dict[str, Any]:
     not_opted_out = {"key": words.INJECT, "operator": "NotIn", "values": [words.FALSE]}
     excluded = sorted(namespaces_left_alone(settings.namespace))
-    webhook: dict[str, Any] = {
+    return {
         "name": words.WEBHOOK,
         "clientConfig": _client_config(settings, ca),
         "rules": [
@@ -72,64 +107,60 @@ def render_webhook_configuration(settings: Settings, ca: bytes) -> Json:
             }
         ],
     }
-    return {
-        "metadata": {
-            "name": words.WEBHOOK_CONFIGURATION,
-            "labels": {words.MANAGED_BY: words.MANAGER},
-        },
-        "webhooks": [webhook],
-    }
 
 
 def is_as_wanted(current: Json, wanted: Json) -> bool:
     """Tell whether the API server has the configuration as rendered.
 
-    Labels and annotations of others do no harm. Whatever decides which Pods are sent where is
-    compared exactly: all that the API server adds to it by default is rendered.
+    Labels, annotations and owners of others do no harm. Whatever decides which Pods are sent where
+    is compared exactly: all that the API server adds to it by default is rendered.
     """
-    return contains(current, wanted, exactly=_DECISIVE)
+    owners = wanted["metadata"].get("ownerReferences", [])
+    have = mapping_of(current, "metadata").get("ownerReferences") or []
+    unowned = {key: of for key, of in wanted["metadata"].items() if key != "ownerReferences"}
+    return contains(current, {**wanted, "metadata": unowned}, exactly=_DECISIVE) and all(
+        any(contains(each, owner) for each in have) for owner in owners
+    )
 
 
-async def reconcile_webhook(settings: Settings, client: KubernetesClient) -> None:
-    """Have the configuration as rendered, written only when it differs. Raises ClientError."""
-    try:
-        current = await client.read(WEBHOOK_CONFIGURATION, "", words.WEBHOOK_CONFIGURATION)
-    except errors.NotFound:
-        current = {}
-    # The CA is read after the object whose version is written over: a rotation in between is then
-    # a conflict, and an older CA never replaces the newer one.
-    ca = await asyncio.to_thread(_read_ca, settings.certificates.directory)
-    wanted = render_webhook_configuration(settings, ca)
-    if is_as_wanted(current, wanted):
-        return
-    applied = await client.apply(WEBHOOK_CONFIGURATION, _at_version_of(current, wanted))
-    log.info("webhook configuration applied", name=words.WEBHOOK_CONFIGURATION)
-    if is_as_wanted(applied, wanted):
-        return
-    # Applying leaves alone what another field manager added: a webhook, a matchCondition.
-    merged = {**applied["metadata"], "labels": _labels(applied) | wanted["metadata"]["labels"]}
-    await client.replace(WEBHOOK_CONFIGURATION, {**wanted, "metadata": merged})
-    log.info("webhook configuration replaced", name=words.WEBHOOK_CONFIGURATION)
-
-
-def _at_version_of(current: Json, wanted: Json) -> Json:
+def at_version_of(current: Json, wanted: Json) -> Json:
     """Return `wanted`, to be refused where the object is not `current` any more."""
-    version = (current.get("metadata") or {}).get("resourceVersion")
+    version = mapping_of(current, "metadata").get("resourceVersion")
     if not version:
         return wanted
     return {**wanted, "metadata": {**wanted["metadata"], "resourceVersion": version}}
 
 
-def _labels(body: Json) -> dict[str, str]:
-    return dict(body["metadata"].get("labels") or {})
+def in_place_of(current: Json, wanted: Json) -> Json:
+    """Return `wanted` with what others say in the metadata of `current`."""
+    labels = {**mapping_of(current["metadata"], "labels"), **wanted["metadata"]["labels"]}
+    return {**wanted, "metadata": {**current["metadata"], "labels": labels}}
 
 
-def _read_ca(directory: Path) -> bytes:
-    file = directory / "ca.crt"
+def published_bundle(current: Json) -> bytes:
+    """Return the PEM bundles of our webhooks in the configuration, one after the other."""
+    ours = [
+        mapping_of(entry, "clientConfig").get("caBundle")
+        for entry in current.get("webhooks") or ()
+        if isinstance(entry, Mapping) and entry.get("name") in {words.WEBHOOK, words.WEBHOOK_AGAIN}
+    ]
+    return b"\n".join(_decoded(text) for text in ours)
+
+
+def _reference(owner: Json) -> Json:
+    return {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+    }
+
+
+def _decoded(text: object) -> bytes:
     try:
-        return file.read_bytes()
-    except OSError as error:
-        raise errors.Unavailable(f"{file}: {error.strerror}; no CA to publish yet") from error
+        return base64.b64decode(str(text or ""))
+    except ValueError:
+        return b""
 
 
 def _client_config(settings: Settings, ca: bytes) -> dict[str, Any]:

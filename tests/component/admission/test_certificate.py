@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from caios_federation.admission.certificate import ServingCertificate
-from caios_federation.reconcile.certificates import issue_bundle, write_files
+from caios_federation.reconcile.mirror import write_files
 from component.admission.serving import (
     LONG,
     Dispatch,
@@ -30,6 +30,7 @@ from component.admission.serving import (
     until,
     write_pair,
 )
+from issuing import issue_bundle
 
 BODY = orjson.dumps(review())
 
@@ -73,8 +74,8 @@ async def test_nobody_listens_before_there_is_a_certificate(tmp_path: Path) -> N
 
 
 async def test_who_trusts_the_operators_ca_trusts_its_server(tmp_path: Path) -> None:
-    made = issue_bundle(["127.0.0.1"], dt.timedelta(hours=1), dt.datetime.now(dt.UTC))
-    write_files(tmp_path, {"ca.crt": made.ca, "tls.crt": made.certificate, "tls.key": made.key})
+    made = issue_bundle(["127.0.0.1"], dt.datetime.now(dt.UTC))
+    write_files(tmp_path, made.files)
     trusting = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
     async with (
         serving(tmp_path) as here,

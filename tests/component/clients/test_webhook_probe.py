@@ -5,6 +5,7 @@ import contextlib
 import datetime as dt
 import ssl
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,16 @@ from aiohttp.test_utils import TestServer
 
 from caios_federation.admission.certificate import server_context
 from caios_federation.clients.webhook_probe import Outcome, Probed, probe, trust_only
-from caios_federation.reconcile.certificates import Bundle, issue_bundle, write_files
+from caios_federation.reconcile.mirror import write_files
 from caios_testbed.cluster.ports import free_ports
+from issuing import Bundle, issue_bundle
 
 HOURS = dt.timedelta(hours=1)
 NOW = dt.datetime.now(dt.UTC)
 
 
 def issued(*hosts: str, at: dt.datetime = NOW) -> Bundle:
-    return issue_bundle(hosts or ["127.0.0.1"], HOURS, at)
+    return issue_bundle(hosts or ["127.0.0.1"], at)
 
 
 def serving_context(directory: Path, bundle: Bundle) -> ssl.SSLContext:
@@ -71,7 +73,7 @@ async def test_who_is_ready_and_trusted_serves(tmp_path: Path) -> None:
 async def test_any_ca_of_a_bundle_will_do(tmp_path: Path) -> None:
     """While a CA is replaced, the old one and the new one are published."""
     served, next_one = issued(), issued()
-    both = Bundle(next_one.ca + served.ca, b"", b"")
+    both = replace(served, ca=next_one.ca + served.ca)
     assert await probed(tmp_path, served, trusting=both) == Probed(Outcome.SERVING)
 
 
@@ -79,7 +81,7 @@ async def test_a_published_certificate_is_trusted_itself_as_an_api_server_does(
     tmp_path: Path,
 ) -> None:
     bundle = issued()
-    itself = Bundle(bundle.certificate, b"", b"")
+    itself = replace(bundle, ca=bundle.certificate)
     assert await probed(tmp_path, bundle, trusting=itself) == Probed(Outcome.SERVING)
 
 

@@ -11,7 +11,7 @@ import pytest
 import builders
 from caios_federation.api.conditions import Finding, Reason, Status
 from caios_federation.clients import errors
-from caios_federation.reconcile.certificates import Bundle, issue_bundle, write_files
+from caios_federation.reconcile.mirror import write_files
 from caios_federation.reconcile.probe import probe_webhook, ready_url
 from caios_federation.reconcile.webhook import render_webhook_configuration
 from caios_federation.settings import (
@@ -23,14 +23,14 @@ from caios_federation.settings import (
 from caios_testbed.cluster.ports import free_ports
 from component.admission.serving import LONG, Serving, serving, until
 from component.clients.api_server import always, failure, reply, scripted
+from issuing import HOUR, Bundle, issue_bundle
 
-HOUR = dt.timedelta(hours=1)
 NAME = "MutatingWebhookConfiguration caios-federation"
 HEALED = "so no Pod is injected; the controller puts that right, or its log says why it cannot"
 
 
 def issued(at: dt.datetime | None = None) -> Bundle:
-    return issue_bundle(["127.0.0.1"], HOUR, at or dt.datetime.now(dt.UTC))
+    return issue_bundle(["127.0.0.1"], at or dt.datetime.now(dt.UTC))
 
 
 def settings_for(port: int, **certificates: Any) -> Settings:  # noqa: ANN401  # any setting
@@ -105,22 +105,41 @@ async def test_an_expired_certificate_is_told_with_where_to_look(tmp_path: Path)
             Status.FALSE,
             Reason.CERTIFICATE_EXPIRED,
             f"The API server does not trust the webhook at {here.url('/readyz')}: its "
-            "certificate, or that of its CA, has expired; the operator's log says, under the "
-            "component certificates, why it was not renewed",
+            "certificate, or that of its CA, has expired; Secret "
+            "caios-federation/caios-federation-webhook-tls holds the pair, and the controller's "
+            "log says, under the component certificates, why it was not renewed",
         )
 
 
+@pytest.mark.parametrize(
+    ("provider", "where"),
+    [
+        (CertificateProvider.EXTERNAL, "put a new pair and its ca.crt into Secret ops/hook-tls"),
+        (
+            CertificateProvider.CERT_MANAGER,
+            "cert-manager keeps the pair and its ca.crt in Secret ops/hook-tls",
+        ),
+    ],
+)
 async def test_whose_certificate_somebody_else_keeps_is_told_where_it_belongs(
-    tmp_path: Path,
+    tmp_path: Path, provider: CertificateProvider, where: str
 ) -> None:
     async with admission(tmp_path, issued()) as here:
-        settings = settings_for(
-            here.port, provider=CertificateProvider.EXTERNAL, directory=Path("/tls")
-        )
+        settings = settings_for(here.port, provider=provider, secret_name="hook-tls")
+        settings = settings.model_copy(update={"namespace": "ops"})
         found = await probed(settings, published(settings, issued()))
         assert found.reason is Reason.CERTIFICATE_EXPIRED
         assert "is not signed by a CA of the caBundle" in found.message
-        assert found.message.endswith("; put a new pair and its ca.crt into /tls")
+        assert f"; {where}" in found.message
+
+
+async def test_the_first_of_two_webhooks_is_asked_about_wherever_it_stands(tmp_path: Path) -> None:
+    bundle = issued()
+    async with admission(tmp_path, bundle) as here:
+        settings = settings_for(here.port)
+        body = published(settings, bundle)
+        body["webhooks"] = body["webhooks"][::-1]
+        assert (await probed(settings, body)).reason is Reason.SERVING
 
 
 Change = Callable[[builders.Json], object]

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 from caios_federation.reconcile.webhook import (
+    in_place_of,
     is_as_wanted,
+    published_bundle,
     render_webhook_configuration,
     serving_hosts,
 )
@@ -48,12 +50,80 @@ def plain(value: Any) -> Any:  # noqa: ANN401  # any JSON
 
 
 def webhook(settings: Settings) -> Any:  # noqa: ANN401  # any JSON
-    (only,) = render_webhook_configuration(settings, CA)["webhooks"]
-    return only
+    first, *_ = render_webhook_configuration(settings, CA)["webhooks"]
+    return first
 
 
 def test_the_bundle_is_the_ca_in_base64() -> None:
     assert base64.b64decode(webhook(SERVICE)["clientConfig"]["caBundle"]) == CA
+
+
+def test_a_lost_call_is_made_once_more_for_pods_that_carry_no_identity_yet() -> None:
+    first, second = render_webhook_configuration(SERVICE, CA)["webhooks"]
+    assert first["name"] != second["name"]
+    (own,) = [each for each in second["matchConditions"] if each not in first["matchConditions"]]
+    assert "caios.coreweave.com/federated" in own["expression"]
+    assert second["clientConfig"] == first["clientConfig"]
+
+
+def test_where_a_lost_call_refuses_the_pod_there_is_no_second_one() -> None:
+    assert len(render_webhook_configuration(URL, CA)["webhooks"]) == 1
+
+
+OWNER = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "caios-federation-controller", "uid": "u-1", "labels": {"a": "b"}},
+}
+
+
+def test_a_configuration_goes_with_its_owner() -> None:
+    owned = render_webhook_configuration(SERVICE, CA, OWNER)
+    reference = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "name": "caios-federation-controller",
+        "uid": "u-1",
+    }
+    assert owned["metadata"]["ownerReferences"] == [reference]
+    assert not is_as_wanted(defaulted(), owned)
+    stored = defaulted()
+    other = {"kind": "ConfigMap", "name": "somebody-elses", "uid": "u-0"}
+    stored["metadata"]["ownerReferences"] = [other, reference | {"controller": False}]
+    assert is_as_wanted(stored, owned)
+    stored["metadata"]["ownerReferences"] = [reference | {"uid": "the one before"}]
+    assert not is_as_wanted(stored, owned)
+
+
+def test_what_others_say_of_a_configuration_outlives_a_replacement() -> None:
+    current, wanted = defaulted(), render_webhook_configuration(SERVICE, CA)
+    replaced = in_place_of(current, wanted)
+    assert replaced["webhooks"] == wanted["webhooks"]
+    assert replaced["metadata"]["annotations"] == {"somebody/elses": "annotation"}
+    assert replaced["metadata"]["labels"] == {
+        "app.kubernetes.io/managed-by": "caios-federation",
+        "somebody/elses": "label",
+    }
+
+
+def test_what_is_published_is_what_our_webhooks_trust() -> None:
+    body = defaulted()
+    body["webhooks"][1]["clientConfig"]["caBundle"] = base64.b64encode(b"another").decode()
+    foreign = {"name": "foreign", "clientConfig": {"caBundle": base64.b64encode(b"foreign")}}
+    body["webhooks"].append(foreign)
+    assert published_bundle(body) == CA + b"\nanother"
+
+
+@pytest.mark.parametrize("webhooks", [None, [], [1], [{"name": "pods.caios.coreweave.com"}]])
+def test_a_configuration_of_any_shape_publishes_nothing(webhooks: object) -> None:
+    assert published_bundle({"webhooks": webhooks}).strip() == b""
+
+
+def test_a_bundle_that_is_no_base64_publishes_nothing() -> None:
+    body = defaulted()
+    for entry in body["webhooks"]:
+        entry["clientConfig"]["caBundle"] = "x"
+    assert published_bundle(body).strip() == b""
 
 
 def test_the_operators_own_namespace_is_excluded() -> None:
