@@ -1,8 +1,13 @@
 """What every rendered permutation keeps to."""
 
-import pytest
+import subprocess
 
-from chart.rendering import PERMUTATIONS, Helm, of_kind, pod_templates
+import pytest
+import yaml
+
+from caios_testbed.cluster.binaries import ensure_binaries
+from caios_testbed.cluster.progress import Progress
+from chart.rendering import KUBERNETES, PERMUTATIONS, Helm, of_kind, pod_templates
 
 each_permutation = pytest.mark.parametrize("name", PERMUTATIONS)
 RESTRICTED = {
@@ -15,6 +20,13 @@ RESTRICTED = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 VOLUMES = {"secret", "configMap", "emptyDir"}
+UNFIT = (
+    # A limit throttles, and each Pod of the cluster waits for the webhook.
+    "--ignore-container-cpu-limit",
+    # Tags are not reused; whoever reuses them sets image.pullPolicy.
+    "--ignore-test=container-image-pull-policy",
+)
+"""Options of kube-score for what is decided otherwise here."""
 
 
 @each_permutation
@@ -125,3 +137,21 @@ def test_rights_of_hooks_are_there_for_the_hook_alone(helm: Helm, name: str) -> 
         assert policy == "before-hook-creation,hook-succeeded", metadata["name"]
         weight = int(metadata["annotations"]["helm.sh/hook-weight"])
         assert (weight == 0) == (each["kind"] == "Job")
+
+
+@each_permutation
+def test_kube_score_finds_nothing_critical(helm: Helm, name: str) -> None:
+    if name == "minimal":
+        return  # it leaves out what kube-score asks for
+    program = ensure_binaries(["kube-score"], Progress.quiet())["kube-score"]
+    version = f"--kubernetes-version=v{KUBERNETES.rpartition('.')[0]}"
+    done = subprocess.run(
+        [program, "score", version, "--output-format=ci", *UNFIT, "-"],
+        input=yaml.safe_dump_all(helm.permutation(name)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert [line for line in done.stdout.splitlines() if line.startswith("[CRITICAL]")] == []
+    assert done.returncode == 0, done.stderr

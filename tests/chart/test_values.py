@@ -36,7 +36,7 @@ def test_a_required_value_that_is_missing_is_named_with_what_to_do(
         ("config.orgId=cw1", "orgId"),
         ("federation.polcyManagement=Managed", "polcyManagement"),
         ("federation.organizationID=cw1", "organizationID"),
-        ("metrics.rules.on=true", "on"),
+        ("metrics.rules.on=true", "'on'"),
         ("webhook.failurePolicy=Never", "'Ignore', 'Fail'"),
         ("certificates.provider=certmanager", "'Operator', 'CertManager', 'External'"),
         ("webhook.replicas=0", "minimum"),

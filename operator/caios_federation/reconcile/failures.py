@@ -49,7 +49,7 @@ def rights_finding(error: errors.Terminal, reason: Reason) -> Finding:
         Status.FALSE,
         reason,
         f"The operator is refused by the API server: {error}; give it the rights of "
-        "deploy/kustomize/base/rbac.yaml",
+        "deploy/chart/templates/rbac.yaml",
     )
 
 
