@@ -25,6 +25,7 @@ from caios_federation.api.conditions import ConditionType, Reason, Status
 from caios_federation.observe.admission import AdmissionCounts
 from caios_federation.observe.changes import note_write
 from caios_federation.observe.state import State, StateCollector
+from caios_federation.settings import Role
 
 OTHER: Final = "other"
 RECONCILED: Final = frozenset(
@@ -116,13 +117,14 @@ class PolicyResult(StrEnum):
 class Metrics:
     """What this process counts and measures."""
 
-    def __init__(self, *, commit: str = "unknown") -> None:
+    def __init__(self, role: Role = Role.ALL, *, commit: str = "unknown") -> None:
         # A second series for each one, to tell when it began: nobody asks for it.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.admission = AdmissionCounts()
-        registry.register(self.admission)
+        if role is not Role.CONTROLLER:
+            registry.register(self.admission)
         self._reconciles = Counter(
             "caios_federation_reconcile",
             "Reconciliations, by what came of them.",
@@ -185,7 +187,8 @@ class Metrics:
             ["version", "commit", "python_version"],
             registry=registry,
         ).labels(version("caios-federation-operator"), commit, platform.python_version()).set(1)
-        self._begin_at_zero()
+        if role is not Role.WEBHOOK:
+            self._begin_at_zero()
 
     def reconciled(self, kind: str, result: Result, seconds: float) -> None:
         """Count a reconciliation of an object of `kind`."""
