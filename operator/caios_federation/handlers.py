@@ -4,6 +4,7 @@ Only `on.event`, admission and login: Kopf then writes nothing to any object
 (docs/concepts/kopf.md).
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ from caios_federation.clients.kubernetes import (
 )
 from caios_federation.runtime import runtime_of
 from caios_federation.settings import Role
+
+_LOGINS = itertools.count()
 
 
 def registry_for(role: Role) -> kopf.OperatorRegistry:
@@ -47,7 +50,7 @@ async def login(
     **_: Any,  # noqa: ANN401  # Kopf's keywords
 ) -> kopf.ConnectionInfo:
     """Log Kopf in exactly as our own client is; called again when a token is refused."""
-    found = await runtime_of(memo).client.login()
+    found = await runtime_of(memo).login()
     return kopf.ConnectionInfo(
         server=found.server,
         ca_path=found.ca_path,
@@ -56,6 +59,9 @@ async def login(
         token=found.token.get_secret_value() if found.token else None,
         certificate_path=found.certificate_path,
         private_key_path=found.key_path,
+        # Something new each time: Kopf ends the process when it is given credentials once more
+        # that were refused before, also when it was the API server that could not tell.
+        priority=next(_LOGINS),
     )
 
 
@@ -64,7 +70,7 @@ async def stop(
     **_: Any,  # noqa: ANN401  # Kopf's keywords
 ) -> None:
     """End what runs beside Kopf, which would otherwise wait for it in vain."""
-    runtime_of(memo).stopping.set()
+    await runtime_of(memo).stop()
 
 
 def _watch(

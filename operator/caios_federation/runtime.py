@@ -28,11 +28,13 @@ from caios_federation.clients.kubernetes import (
     FEDERATION,
     WEBHOOK_CONFIGURATION,
     KubernetesClient,
+    Login,
     connect,
 )
 from caios_federation.core.plan import Placement
-from caios_federation.observe.logging import logger
+from caios_federation.observe.logging import Seldom, logger
 from caios_federation.reconcile.controller import Controller
+from caios_federation.reconcile.leader import Leader
 from caios_federation.reconcile.mirror import mirror_secret
 from caios_federation.settings import Role, Settings
 
@@ -50,14 +52,44 @@ class Runtime:
     decider: Decider
     server: AdmissionServer | None
     """None in the controller role."""
-    controller: Controller | None
+    leader: Leader | None
     """None in the webhook role."""
     stopping: asyncio.Event
     """Set when Kopf has stopped: what runs in the background ends then."""
+    stopped: asyncio.Event
+    """Set when it has ended, and the Lease was given back."""
 
     def __copy__(self) -> "Runtime":
         """Return itself: Kopf copies its memo for every object that it sees."""
         return self
+
+    @property
+    def controller(self) -> Controller | None:
+        """What acts; None while this process does not lead."""
+        return None if self.leader is None else self.leader.controller
+
+    async def login(self) -> Login:
+        """Return credentials that the API server takes, however long that takes.
+
+        Kopf gives up, and ends the process, when it is handed some that were refused before.
+        """
+        seldom, waits = Seldom(), iter(_Backoffs())
+        while True:
+            try:
+                found = await self.client.login()
+                if await self.client.authenticated():
+                    return found
+                problem = "401: the API server does not know who we are"
+            except errors.Rejected as error:
+                problem = str(error)
+            if seldom.due(problem):
+                log.warning("not logged in", err=problem)
+            await asyncio.sleep(next(waits))
+
+    async def stop(self) -> None:
+        """End what runs beside Kopf: it cancels after five seconds whatever is left then."""
+        self.stopping.set()
+        await self.stopped.wait()
 
     def observe(self, cache: ObjectCache[Any], event: str | None, body: Json) -> None:
         """Take in a watch event, and have looked at what it bears on."""
@@ -65,8 +97,8 @@ class Runtime:
 
     def changed(self, change: Change) -> None:
         """Have looked at what a change bears on, once everything is known."""
-        if self.controller is not None and self.caches.synced.is_set():
-            self.controller.changed(change)
+        if self.leader is not None and self.caches.synced.is_set():
+            self.leader.changed(change)
 
     def ready(self) -> str:
         """Return what this process lacks to do its work; nothing when it is ready.
@@ -79,8 +111,8 @@ class Runtime:
 
     def heal_webhook(self) -> None:
         """Have the webhook configuration looked at, where this process acts."""
-        if self.controller is not None:
-            self.controller.heal_webhook()
+        if self.leader is not None:
+            self.leader.heal_webhook()
 
     async def answer(self) -> None:
         """Decide about the Pod of the admission request under way."""
@@ -104,7 +136,6 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         _coreweave(settings) as remote,
         asyncio.TaskGroup() as tasks,
     ):
-        await _crds_served(client)
         caches = Caches(slim=settings.role is Role.WEBHOOK)
         decider = Decider(
             caches,
@@ -118,9 +149,11 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             caches=caches,
             decider=decider,
             server=_admission_server(settings, caches, decider),
-            controller=_controller(settings, caches, client, remote),
+            leader=None if remote is None else Leader(settings, caches, client, remote),
             stopping=asyncio.Event(),
+            stopped=asyncio.Event(),
         )
+        await _crds_served(client, caches)
         tasks.create_task(_background(runtime))
         try:
             yield runtime
@@ -137,17 +170,20 @@ def _coreweave(settings: Settings) -> AbstractAsyncContextManager[CoreWeave | No
 
 async def _background(runtime: Runtime) -> None:
     """Keep the caches true and, where the role says so, act: until the runtime is stopping."""
-    settings, controller = runtime.settings, runtime.controller
-    async with asyncio.TaskGroup() as tasks:
-        audits = runtime.caches.keep_true(runtime.client, settings.caches, runtime.changed)
-        jobs = [tasks.create_task(audits)]
-        if controller is not None:
-            jobs.append(tasks.create_task(controller.run()))
-        if settings.role is Role.ALL:
-            jobs.append(tasks.create_task(mirror_secret(runtime.client, settings)))
-        await runtime.stopping.wait()
-        for job in jobs:
-            job.cancel()
+    settings, leader = runtime.settings, runtime.leader
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            audits = runtime.caches.keep_true(runtime.client, settings.caches, runtime.changed)
+            jobs = [tasks.create_task(audits)]
+            if settings.role is Role.ALL:
+                jobs.append(tasks.create_task(mirror_secret(runtime.client, settings)))
+            if leader is not None:
+                tasks.create_task(leader.run(runtime.stopping))  # ends in order, by itself
+            await runtime.stopping.wait()
+            for job in jobs:
+                job.cancel()
+    finally:
+        runtime.stopped.set()
 
 
 async def operate(settings: Settings, registry: kopf.OperatorRegistry) -> None:
@@ -205,19 +241,25 @@ class _Backoffs:
             delay = min(delay * 2, 30)
 
 
-async def _crds_served(client: KubernetesClient) -> None:
-    """Wait until both CRDs are installed: Kopf would never see kinds that come later."""
-    complained = False
+async def _crds_served(client: KubernetesClient, caches: Caches) -> None:
+    """Wait until both CRDs are installed: Kopf would never see kinds that come later.
+
+    Nothing ends the process meanwhile: what is missing may come, be it a right.
+    """
+    seldom = Seldom()
     while True:
         try:
             missing = [k.plural for k in (BINDING, FEDERATION) if not await client.served(k)]
-        except errors.Retryable as error:
-            missing = [str(error)]
-        if not missing:
-            return
-        if not complained:
-            complained = True
-            log.warning("waiting for the CRDs (kubectl apply -f crds/)", missing=missing)
+        except errors.ClientError as error:
+            caches.problem = str(error)
+            if seldom.due(caches.problem):
+                log.warning("waiting for the API server", err=caches.problem)
+        else:
+            if not missing:
+                return
+            caches.problem = f"CRDs are not installed: {', '.join(missing)}"
+            if seldom.due(caches.problem):
+                log.warning("waiting for the CRDs (kubectl apply -f crds/)", missing=missing)
         await asyncio.sleep(_CRD_POLL_SECONDS)
 
 
@@ -228,11 +270,3 @@ def _admission_server(
         return None
     certificate = ServingCertificate(settings.certificates.directory)
     return AdmissionServer(settings.admission, certificate, decider, caches.synced)
-
-
-def _controller(
-    settings: Settings, caches: Caches, client: KubernetesClient, remote: CoreWeave | None
-) -> Controller | None:
-    if remote is None:
-        return None
-    return Controller(settings, caches, client, remote)

@@ -58,9 +58,13 @@ class Controller:
         self.queue.add(WEBHOOK_KEY)
 
     async def run(self) -> None:
-        """Reconcile for ever, once everything is known: what is absent then is known to be."""
+        """Reconcile until told to finish, once the caches are filled: absence is known then."""
         await self._caches.synced.wait()
         await self.queue.run(self._resync)
+
+    def finish(self) -> None:
+        """Begin nothing any more: `run` returns when what is under way has ended."""
+        self.queue.finish()
 
     def _resync(self) -> list[Key]:
         """Return everything, to be compared with policies that are listed anew."""

@@ -66,11 +66,13 @@ def cluster(
         (f"{GROUP}/federatedstoragebindings", "FederatedStorageBinding", True),
         (FEDERATIONS, "StorageFederation", False),
         (CONFIGURATIONS, "MutatingWebhookConfiguration", False),
+        ("v1/secrets", "Secret", True),
+        ("coordination.k8s.io/v1/leases", "Lease", True),
     ):
         kmock.resources[resource] = ResourceInfo(
             kind=kind,
             namespaced=namespaced,
-            verbs={"get", "list", "watch", "create", "patch", "delete"},
+            verbs={"get", "list", "watch", "create", "patch", "update", "delete"},
         )
     monkeypatch.setattr(parsing, "parse_path", parse_path)
     kmock.objects[FEDERATIONS, None, "default"] = builders.federation()

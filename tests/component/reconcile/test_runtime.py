@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import copy
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Cluster:
             return reply(**request.json)
         if kind == "openid-configuration":
             return reply(issuer=builders.ISSUER)
-        if request.path.endswith("/caios-federation"):
+        if re.search("/(leases|secrets|[a-z]+configurations)/", request.path):
             return failure(404)
         return reply(metadata={}, items=self.items.get(kind, []))
 
@@ -223,8 +224,8 @@ async def test_stopping_ends_the_background_while_the_body_goes_on(
     async with open_runtime(settings) as runtime:
         await until(runtime.caches.synced.is_set)
         busy = asyncio.all_tasks()
-        runtime.stopping.set()
-        await until(lambda: len(asyncio.all_tasks()) < len(busy) - 2)
+        await runtime.stop()
+        assert len(asyncio.all_tasks()) < len(busy) - 2
         asked = len(server.seen)
         await asyncio.sleep(0.1)
         assert len(server.seen) == asked
@@ -270,14 +271,30 @@ async def test_the_crds_are_waited_for(
     assert [line["missing"] for line in waiting] == [["storagefederations"]]
 
 
-async def test_who_may_not_even_look_for_the_crds_is_told(
-    settings: Settings, api: tuple[Cluster, ScriptedApi]
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+async def test_a_start_without_an_answer_or_a_right_is_waited_for(
+    settings: Settings, api: tuple[Cluster, ScriptedApi], status: int
 ) -> None:
-    cluster, _ = api
-    cluster.failures = {"storagefederations": 403}
-    with pytest.RaisesGroup(errors.PermissionDenied):
-        async with asyncio.timeout(20), open_runtime(settings):
-            await for_ever()
+    cluster, server = api
+    cluster.failures = dict.fromkeys(["storagefederations", "leases"], status)
+    opened = asyncio.Event()
+
+    async def live() -> None:
+        async with open_runtime(settings) as runtime:
+            opened.set()
+            await until(lambda: runtime.controller is not None)
+
+    with structlog.testing.capture_logs() as lines:
+        task = asyncio.create_task(live())
+        await until(lambda: len(server.seen) > 6)
+        assert not opened.is_set()
+        cluster.failures = {}
+        async with asyncio.timeout(20):
+            await task
+    told = [line["err"] for line in lines if line["event"] == "waiting for the API server"]
+    assert len(told) == 1
+    assert str(status) in told[0]
+    assert "storagefederations" in told[0]
 
 
 async def test_a_change_before_everything_is_known_is_looked_at_later(
@@ -287,14 +304,23 @@ async def test_a_change_before_everything_is_known_is_looked_at_later(
     cluster, _ = api
     cluster.failures = {"serviceaccounts": 503}
     async with open_runtime(settings) as runtime:
+        runtime.observe(runtime.caches.bindings, "ADDED", builders.binding())
+        assert runtime.controller is None
+        assert "serviceaccounts: 503" in (await told(runtime, "503"))
+        cluster.failures = {}
+        cluster.items["serviceaccounts"] = [builders.service_account(inject="true")]
+        await until(lambda: runtime.controller is not None)
+        assert runtime.ready() == ""
         assert runtime.controller is not None
         queue = runtime.controller.queue
-        runtime.observe(runtime.caches.bindings, "ADDED", builders.binding())
-        assert queue._queued == set()
-        cluster.failures = {}
-        await until(runtime.caches.synced.is_set)
         runtime.observe(runtime.caches.accounts, "ADDED", builders.service_account(inject="true"))
         assert {key.name for key in queue._queued | queue._active} >= {"reader"}
+
+
+async def told(runtime: Runtime, part: str) -> str:
+    """Return why a runtime is not ready, once that says something of `part`."""
+    await until(lambda: part in runtime.ready())
+    return runtime.ready()
 
 
 def test_a_memo_that_is_no_runtime_is_a_mistake() -> None:
