@@ -94,7 +94,7 @@ chart: $(READY) ## Package the chart into dist/
 
 .PHONY: generate
 generate: $(READY) ## Rewrite what is generated: reference pages, the chart's copies, the kustomize base
-	for script in deploy/generate_chart.py deploy/kustomize/render.py docs/generate_*.py; do $(BIN)/python $$script || exit 1; done
+	for script in deploy/observability/generate_dashboard.py deploy/generate_chart.py deploy/kustomize/render.py docs/generate_*.py; do $(BIN)/python $$script || exit 1; done
 
 .PHONY: constraints
 constraints: $(READY) ## Resolve the pinned, hashed constraints anew
