@@ -162,6 +162,13 @@ class Cluster:
         sources = clients or (POD_NETWORK,)
         return severing.blackout(self.network, PORTS.apiserver, seconds, sources)
 
+    def container_pid(self, container: str) -> int:
+        """Return the pid on this machine of the first process of one of the cluster's containers.
+
+        `container` is its id without scheme. Raises ClusterError when it does not run.
+        """
+        return containers.main_pid(self._node().containerd_state, container)
+
     def command_inside(self, *argv: str) -> list[str]:
         """Return the command line that runs `argv` inside of the cluster's network namespace."""
         return [*self.network.enter, *argv]

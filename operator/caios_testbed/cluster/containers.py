@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from caios_testbed.cluster import leftovers
 from caios_testbed.cluster.failure import ClusterError
 from caios_testbed.cluster.oci import manifest_digest
+from caios_testbed.cluster.process import PROC
 
 IMPORT_SECONDS = 300
 """Unpacking 300 MB takes 3 s; disks may be busy."""
@@ -31,6 +33,22 @@ def import_image(socket: Path, tar: Path) -> None:
     done = _ctr(socket, "--namespace", "k8s.io", "images", "import", str(tar))
     if done.returncode != 0:
         raise ClusterError(f"{tar}: containerd cannot import it: {done.stderr.strip()}")
+
+
+def main_pid(containerd_state: Path, container: str) -> int:
+    """Return the pid, as this machine sees it, of a running container's first process.
+
+    Raises ClusterError when the containerd with this state has no such container running.
+    """
+    bundle = containerd_state / leftovers.BUNDLES / container
+    try:
+        pid = int((bundle / "init.pid").read_text())
+        inside = container in (PROC / str(pid) / "cgroup").read_text()
+    except (OSError, ValueError):
+        inside, pid = False, 0
+    if not inside:  # the pid may be another program's by now
+        raise ClusterError(f"container {container}: does not run on this node")
+    return pid
 
 
 def remove_all(socket: Path) -> bool:
