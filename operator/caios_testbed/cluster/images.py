@@ -116,7 +116,7 @@ def _build_aws_cli(base: Path, bundle: Path) -> None:
     # Below the cache and not in /tmp, which may be small, or mounted without device files.
     with tempfile.TemporaryDirectory(dir=base.parent) as scratch:
         root = Path(scratch, "root")
-        rootfs.build(root, CONSTRAINTS)
+        rootfs.build_aws_cli(root, CONSTRAINTS)
         shutil.copyfile(root / BUNDLE, bundle)
         draft = Path(scratch, "base.tar")
         write_tree_layer(draft, root, without=("dev", "proc", "sys", "run", "tmp"))

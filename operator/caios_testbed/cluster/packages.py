@@ -36,6 +36,9 @@ SANDBOX_IMAGE = {str(BUSYBOX): "busybox-static"}
 AWS_CLI_IMAGE = {"mmdebstrap": "mmdebstrap"}
 """As NODE: what building the image of the AWS CLI needs in addition."""
 
+OPERATOR_IMAGE = {"mmdebstrap": "mmdebstrap", "buildah": "buildah"}
+"""As NODE: what building the operator's image needs."""
+
 INSTALL_SECONDS = 900
 
 

@@ -1,4 +1,4 @@
-"""Make a root file system with the AWS CLI, of Debian's packages and of Python wheels.
+"""Make root file systems of Debian's packages, one of them with the AWS CLI from Python wheels.
 
 Where packages come from is the host's own configuration of apt, pip and uv; nothing is named here.
 """
@@ -48,17 +48,26 @@ UNWANTED = (
 """What no container reads. The examples, for `aws help`, are 10,000 files."""
 
 
-def build(root: Path, constraints: Path) -> None:
-    """Fill the new directory `root`; wheels are those that `constraints` pins, with hashes.
+def bootstrap(root: Path, *packages: str) -> str:
+    """Fill the new directory `root` with Debian, Python among it; return Python's version.
 
-    Raises ClusterError when a step fails; the message has the end of its output.
+    Raises ClusterError when that fails; the message has the end of its output.
     """
     name = codename()
     sources = [str(path) for path in apt_sources(SOURCES, name)]
     # `essential` has no apt, which nobody uses here.
-    options = ("--mode=root", "--variant=essential", "--include=python3", "--quiet")
-    _run("mmdebstrap", *options, name, str(root), *sources)
-    version = (root / "usr/bin/python3").readlink().name.removeprefix("python")
+    included = ",".join(("python3", *packages))
+    options = ("--mode=root", "--variant=essential", f"--include={included}", "--quiet")
+    run("mmdebstrap", *options, name, str(root), *sources)
+    return (root / "usr/bin/python3").readlink().name.removeprefix("python")
+
+
+def build_aws_cli(root: Path, constraints: Path) -> None:
+    """Fill the new directory `root`; wheels are those that `constraints` pins, with hashes.
+
+    Raises ClusterError when a step fails; the message has the end of its output.
+    """
+    version = bootstrap(root)
     _install(root / AWS_CLI, version, constraints)
     for unwanted in (path for pattern in UNWANTED for path in root.glob(pattern)):
         if unwanted.is_dir():
@@ -72,7 +81,7 @@ def build(root: Path, constraints: Path) -> None:
     # Compiled ahead, and trusted without a look at the sources: half of the CLI's start otherwise.
     compiled = ("-m", "compileall", "-q", "-f", "-j", "0", "--invalidation-mode", "unchecked-hash")
     libraries = (f"/{AWS_CLI}", f"/usr/lib/python{version}")
-    _run("chroot", str(root), "/usr/bin/python3", *compiled, *libraries)
+    run("chroot", str(root), "/usr/bin/python3", *compiled, *libraries)
 
 
 def codename() -> str:
@@ -107,10 +116,11 @@ def _install(target: Path, version: str, constraints: Path) -> None:
     uv = str(beside) if beside.exists() else shutil.which("uv")
     installer = [uv, "pip", "install"] if uv else [sys.executable, "-m", "pip", "install"]
     chosen = ("--target", str(target), "--python-version", version, "--only-binary", ":all:")
-    _run(*installer, "--quiet", *chosen, "--require-hashes", "-r", str(constraints))
+    run(*installer, "--quiet", *chosen, "--require-hashes", "-r", str(constraints))
 
 
-def _run(*argv: str) -> None:
+def run(*argv: str) -> None:
+    """Run a step of a build; raises ClusterError with the end of what it printed."""
     done = subprocess.run(
         argv,
         stdin=subprocess.DEVNULL,
@@ -122,4 +132,4 @@ def _run(*argv: str) -> None:
     )
     if done.returncode != 0:
         last = "\n".join(f"    {line}" for line in (done.stdout + done.stderr).splitlines()[-15:])
-        raise ClusterError(f"image of the AWS CLI: {argv[0]} failed\n{last}")
+        raise ClusterError(f"making an image: {argv[0]} failed\n{last}")
