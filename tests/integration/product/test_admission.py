@@ -208,6 +208,46 @@ def test_the_right_to_watch_one_configuration_is_enough(world: World) -> None:
     assert "yes" in world.kubectl.run("auth", "can-i", "watch", "/".join(CONFIGURATION), operator)
 
 
+def second_calls(world: World) -> int:
+    """Return how often the API server called the second webhook."""
+    wanted = "apiserver_admission_webhook_request_total{"
+    lines = world.kubectl.run("get", "--raw", "/metrics").splitlines()
+    counts = [line for line in lines if line.startswith(wanted) and '"again.pods.' in line]
+    return sum(int(float(line.rpartition(" ")[2])) for line in counts)
+
+
+def test_a_call_that_was_lost_is_made_once_more_and_none_that_was_not(
+    world: World, namespace: str
+) -> None:
+    world.apply(annotated(namespace, "reader"))
+    wait_for(lambda: injected(world.dry_run_pod(namespace, "reader")), expected=True)
+    before = second_calls(world)
+    assert injected(world.dry_run_pod(namespace, "reader"))
+    assert second_calls(world) == before, "the first call had injected the Pod"
+    # The same two webhooks, asked before ours; the first one's calls are lost.
+    first, second = webhooks(world)[::-1]
+    assert second["name"] == "again.pods.caios.coreweave.com"
+    lost = {**first, "clientConfig": {"url": "https://127.0.0.1:1/mutate-pods"}}
+    own = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    body = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "a-lost-call"},
+        "webhooks": [{**entry, "namespaceSelector": own} for entry in (lost, second)],
+    }
+    world.kubectl.run("create", "-f", "-", manifest=json.dumps(body))
+    try:
+
+        def called() -> int:
+            assert injected(world.dry_run_pod(namespace, "reader"))
+            return second_calls(world) - before
+
+        # The API server learns of the configuration by a watch of its own.
+        wait_for(called, 1)
+    finally:
+        world.kubectl.run("delete", "mutatingwebhookconfigurations", "a-lost-call")
+
+
 def test_labels_of_others_on_the_webhook_configuration_are_kept(world: World) -> None:
     world.kubectl.run("label", *CONFIGURATION, "example.com/team=storage")
     edit = {"op": "add", "path": "/webhooks/0/namespaceSelector/matchLabels", "value": {"a": "b"}}
