@@ -8,7 +8,8 @@ exceptions into denials and knows neither readiness nor drain (docs/concepts/adm
 - passes the others through Kopf's dispatch to the mutation handler, with a review reduced to what
   Kopf reads, and renders the handler's operations itself, so that nothing is copied or compared;
 - never denies: what goes wrong on our side is HTTP 500, and the failurePolicy decides;
-- on termination turns `/readyz` to 503, serves on while endpoints forget it, then drains.
+- on termination turns `/readyz` to 503, serves on while endpoints forget it, then drains (how, and
+  what that does to connections: docs/operations/high-availability.md).
 """
 
 import asyncio
@@ -32,11 +33,17 @@ from caios_federation.admission.review import (
 )
 from caios_federation.api.vocabulary import MUTATE_PATH, READY_PATH, Outcome, SkipReason
 from caios_federation.observe.admission import AdmissionCounts
-from caios_federation.observe.logging import logger
+from caios_federation.observe.logging import Seldom, logger
 from caios_federation.settings import AdmissionSettings
 
 HANDLER_ID: Final = "mutate-pods"
 """Kopf's id of the mutation handler; a test holds it to `handlers.py`."""
+
+_KEEPALIVE_SECONDS: Final = 3600
+"""How long a connection may be idle. Clients are to end it first, since only they know that they
+are not about to use it: Go's do after 90 s, and would lose what they write to one that we close."""
+_LAST_SECONDS: Final = 1.0
+"""Between closing the port and closing what is idle."""
 
 log = logger("admission")
 
@@ -75,6 +82,7 @@ class AdmissionServer:
         self._counts = AdmissionCounts() if counts is None else counts
         self._draining = False
         self._problem = "not looked for yet"
+        self._seldom = Seldom()
         self.listening = asyncio.Event()
         """Set while the port is open."""
 
@@ -89,6 +97,7 @@ class AdmissionServer:
             self._application(dispatch),
             handle_signals=False,
             access_log=None,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
             shutdown_timeout=self._settings.drain_seconds,
         )
         await runner.setup()
@@ -108,7 +117,7 @@ class AdmissionServer:
                 await asyncio.sleep(self._settings.tls_poll_seconds)
                 self._refresh_certificate()
         finally:
-            await self._retire(runner)
+            await self._retire(runner, site)
 
     @property
     def certificate_expires(self) -> dt.datetime | None:
@@ -126,14 +135,23 @@ class AdmissionServer:
             return f"the serving certificate expired at {expires:%Y-%m-%dT%H:%M:%SZ}"
         return "" if self.listening.is_set() else "not listening yet"
 
-    async def _retire(self, runner: web.AppRunner) -> None:
-        """Turn unready, serve on for a while, then drain."""
+    async def _retire(self, runner: web.AppRunner, site: web.TCPSite) -> None:
+        """Turn unready, serve on for a while, then drain.
+
+        From the first moment on each answer ends its connection, so that those in use are gone
+        when the rest are closed: a client does not repeat a review that it wrote to a connection
+        which is being closed (Go: net/http.Transport, of a POST).
+        """
         self._draining = True
+        lame_duck = self._settings.lame_duck_seconds
         try:
             if self.listening.is_set():
-                log.info("admission draining", lameDuckSeconds=self._settings.lame_duck_seconds)
-                await asyncio.sleep(self._settings.lame_duck_seconds)
-        finally:  # a second cancellation cuts the wait short, not the drain
+                log.info("admission draining", lameDuckSeconds=lame_duck)
+                await asyncio.sleep(lame_duck)
+                await site.stop()
+                # What was accepted at the last moment may still be about to send its request.
+                await asyncio.sleep(min(_LAST_SECONDS, lame_duck))
+        finally:  # a second cancellation cuts the waits short, not the drain
             await runner.cleanup()
             self.listening.clear()
             log.info("admission stopped")
@@ -148,15 +166,17 @@ class AdmissionServer:
             changed = self._certificate.refresh()
         except OSError as error:
             self._problem = f"{type(error).__name__}: {error}"
-            log.warning("certificate not loaded", err=self._problem)
+            if self._seldom.due(self._problem):
+                log.warning("certificate not loaded", err=self._problem)
             return False
         if changed:
+            self._seldom.over()
             log.info("certificate loaded")
         return changed
 
     def _application(self, dispatch: kopf.WebhookFn) -> web.Application:
         async def mutate(request: web.Request) -> web.Response:
-            return await self._mutate(request, dispatch)
+            return self._last(await self._mutate(request, dispatch))
 
         app = web.Application(client_max_size=self._settings.body_limit_bytes)
         app.add_routes([web.post(MUTATE_PATH, mutate), web.get(READY_PATH, self._ready)])
@@ -164,7 +184,13 @@ class AdmissionServer:
 
     async def _ready(self, _request: web.Request) -> web.Response:
         problem = self.unready()
-        return web.Response(status=503 if problem else 200, text=problem or "ready")
+        return self._last(web.Response(status=503 if problem else 200, text=problem or "ready"))
+
+    def _last(self, response: web.Response) -> web.Response:
+        """Have `response` end its connection while we drain."""
+        if self._draining:
+            response.force_close()
+        return response
 
     async def _mutate(self, http: web.Request, dispatch: kopf.WebhookFn) -> web.Response:
         started = time.perf_counter()

@@ -32,6 +32,10 @@ class Seldom:
         self._told = trouble, now
         return True
 
+    def over(self) -> None:
+        """Note that there is none any more: what comes next is new."""
+        self._told = None
+
 
 def logger(name: str) -> Any:  # noqa: ANN401  # structlog's bound loggers are duck-typed
     """Return the logger of the module or subject `name`."""

@@ -76,6 +76,10 @@ def cluster(
         )
     monkeypatch.setattr(parsing, "parse_path", parse_path)
     kmock.objects[FEDERATIONS, None, "default"] = builders.federation()
+    # kmock knows no apply that creates.
+    kmock.objects[CONFIGURATIONS, None, "caios-federation"] = {
+        "metadata": {"name": "caios-federation"}
+    }
     _ = kmock["get /.well-known/openid-configuration"] << {"issuer": builders.ISSUER}
     write_kubeconfig(tmp_path / "kubeconfig", str(kmock.url))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))

@@ -10,6 +10,7 @@ import structlog
 from aiohttp import ClientError
 
 from component.admission.serving import (
+    DEADLINE_SECONDS,
     LONG,
     Dispatch,
     Held,
@@ -45,6 +46,70 @@ async def test_readiness_goes_first_and_serving_goes_on(tmp_path: Path) -> None:
             assert "patch" in (await here.review())["response"]
         assert here.server.listening.is_set()
         assert not here.task.done()
+
+
+async def test_each_answer_ends_its_connection_while_it_drains(tmp_path: Path) -> None:
+    async with (
+        serving(tmp_path, lame_duck_seconds=LONG) as here,
+        connection(here.port) as kept,
+        connection(here.port) as late,
+    ):
+        await kept.start(orjson.dumps(review()))
+        assert await kept.answer() == 200
+        here.task.cancel()
+        await until_unready(here)
+        # Both are answered: the one that was idle, and the one that had sent nothing yet.
+        for each in (kept, late):
+            await each.start(orjson.dumps(review()))
+            head = await soon(each.reader.readuntil(b"\r\n\r\n"))
+            assert head.startswith(b"HTTP/1.1 200")
+            assert b"connection: close" in head.lower()
+            assert (await soon(each.reader.read())).endswith(b"}")
+
+
+async def test_a_connection_of_the_last_moment_is_served_after_the_port_is_closed(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, lame_duck_seconds=0.5) as here, connection(here.port) as late:
+        here.task.cancel()
+        await until_closed(here)
+        await late.start(orjson.dumps(review()))
+        assert await late.answer() == 200
+        await soon(asyncio.wait([here.task]))
+
+
+async def test_a_connection_in_use_is_kept_until_then(tmp_path: Path) -> None:
+    async with serving(tmp_path) as here, connection(here.port) as kept:
+        for _ in range(3):
+            await kept.start(orjson.dumps(review()))
+            assert await kept.answer() == 200
+
+
+async def test_clients_lose_no_request_while_a_server_drains(tmp_path: Path) -> None:
+    """As Go's do, they use a connection until they are told not to, and repeat nothing."""
+    async with serving(tmp_path, lame_duck_seconds=1) as here:
+        answered = 0
+
+        async def client() -> None:
+            nonlocal answered
+            while not here.task.cancelling():
+                async with connection(here.port) as opened:
+                    ended = False
+                    while not ended:
+                        await opened.start(orjson.dumps(review()))
+                        head = (await soon(opened.reader.readuntil(b"\r\n\r\n"))).lower()
+                        assert head.startswith(b"http/1.1 200")
+                        answered += 1
+                        ended = b"connection: close" in head
+                        length = int(head.partition(b"content-length: ")[2].split()[0])
+                        await soon(opened.reader.readexactly(length))
+
+        clients = [asyncio.create_task(client()) for _ in range(8)]
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while answered < 100:  # noqa: ASYNC110  # requests give no event
+                await asyncio.sleep(0.01)
+            await here.stop()
+            await asyncio.gather(*clients)
 
 
 async def test_the_port_is_closed_after_the_lame_duck_time(tmp_path: Path) -> None:
