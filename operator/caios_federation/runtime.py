@@ -32,11 +32,15 @@ from caios_federation.clients.kubernetes import (
     connect,
 )
 from caios_federation.core.plan import Placement
+from caios_federation.observe.endpoints import Endpoints
 from caios_federation.observe.logging import Seldom, logger
+from caios_federation.observe.loop_lag import measure_lag
+from caios_federation.observe.metrics import Metrics
+from caios_federation.readings import read_state
 from caios_federation.reconcile.controller import Controller
 from caios_federation.reconcile.leader import Leader
 from caios_federation.reconcile.mirror import mirror_secret
-from caios_federation.settings import Role, Settings
+from caios_federation.settings import ObservabilitySettings, Role, Settings
 
 _CRD_POLL_SECONDS = 2.0
 log = logger("runtime")
@@ -131,9 +135,11 @@ def runtime_of(memo: object) -> Runtime:
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Connect, fill the caches in the background, and act if the role says so."""
+    metrics = Metrics(settings.role, commit=settings.observability.commit)
     async with (
-        connect() as client,
-        _coreweave(settings) as remote,
+        _observed(settings.observability, metrics) as endpoints,
+        connect(answered=metrics.kubernetes_answered) as client,
+        _coreweave(settings, metrics) as remote,
         asyncio.TaskGroup() as tasks,
     ):
         caches = Caches(slim=settings.role is Role.WEBHOOK)
@@ -148,33 +154,55 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             client=client,
             caches=caches,
             decider=decider,
-            server=_admission_server(settings, caches, decider),
-            leader=None if remote is None else Leader(settings, caches, client, remote),
+            server=_admission_server(settings, caches, decider, metrics),
+            leader=(None if remote is None else Leader(settings, caches, client, remote, metrics)),
             stopping=asyncio.Event(),
             stopped=asyncio.Event(),
         )
+        metrics.read(lambda: read_state(caches, runtime.server, runtime.leader))
+        endpoints.unready = runtime.ready
         await _crds_served(client, caches)
-        tasks.create_task(_background(runtime))
+        tasks.create_task(_background(runtime, metrics))
         try:
             yield runtime
         finally:
             runtime.stopping.set()
 
 
-def _coreweave(settings: Settings) -> AbstractAsyncContextManager[CoreWeave | None]:
+@asynccontextmanager
+async def _observed(settings: ObservabilitySettings, metrics: Metrics) -> AsyncIterator[Endpoints]:
+    """Show metrics and readiness while the context lasts. Raises Rejected for a port in use."""
+    endpoints = Endpoints(metrics.registry)
+    try:
+        await endpoints.open(settings)
+    except OSError as error:
+        raise errors.Rejected(
+            f"CAIOS_OBSERVABILITY__PORT: {error.strerror}; set another port, or 0 for any that is "
+            "free"
+        ) from error
+    try:
+        yield endpoints
+    finally:
+        await endpoints.close()
+
+
+def _coreweave(
+    settings: Settings, metrics: Metrics
+) -> AbstractAsyncContextManager[CoreWeave | None]:
     """Open what asks CoreWeave; the webhook role asks nothing, and nothing of it may stop it."""
     if settings.role is Role.WEBHOOK:
         return nullcontext()
-    return coreweave.connect(settings.coreweave)
+    return coreweave.connect(settings.coreweave, metrics.coreweave_answered)
 
 
-async def _background(runtime: Runtime) -> None:
+async def _background(runtime: Runtime, metrics: Metrics) -> None:
     """Keep the caches true and, where the role says so, act: until the runtime is stopping."""
     settings, leader = runtime.settings, runtime.leader
     try:
         async with asyncio.TaskGroup() as tasks:
             audits = runtime.caches.keep_true(runtime.client, settings.caches, runtime.changed)
             jobs = [tasks.create_task(audits)]
+            jobs.append(tasks.create_task(measure_lag(metrics.loop_lagged)))
             if settings.role is Role.ALL:
                 jobs.append(tasks.create_task(mirror_secret(runtime.client, settings)))
             if leader is not None:
@@ -264,9 +292,11 @@ async def _crds_served(client: KubernetesClient, caches: Caches) -> None:
 
 
 def _admission_server(
-    settings: Settings, caches: Caches, decider: Decider
+    settings: Settings, caches: Caches, decider: Decider, metrics: Metrics
 ) -> AdmissionServer | None:
     if settings.role is Role.CONTROLLER:
         return None
     certificate = ServingCertificate(settings.certificates.directory)
-    return AdmissionServer(settings.admission, certificate, decider, caches.synced)
+    return AdmissionServer(
+        settings.admission, certificate, decider, caches.synced, metrics.admission
+    )

@@ -10,6 +10,7 @@ from caios_federation.clients.kubernetes import (
     SERVICE_ACCOUNT,
     KubernetesClient,
 )
+from caios_federation.observe.metrics import Metrics
 from caios_federation.reconcile.acting import Acting
 from caios_federation.reconcile.binding import reconcile_binding
 from caios_federation.reconcile.federation import reconcile_federation
@@ -33,18 +34,22 @@ class Controller:
         caches: Caches,
         client: KubernetesClient,
         coreweave: CoreWeave,
+        metrics: Metrics,
     ) -> None:
         self._caches = caches
-        self.queue = Queue(self._reconcile, settings.reconcile)
+        self.queue = Queue(self._reconcile, settings.reconcile, done=metrics.reconciled)
         self._acting = Acting(
             client=client,
             clock=lambda: dt.datetime.now(dt.UTC),
             wrote=lambda change: self.queue.add(*affected(caches, change, own=True)),
             settings=settings,
             coreweave=coreweave,
-            organizations=Organizations(coreweave, client, settings.namespace),
+            organizations=Organizations(
+                coreweave, client, settings.namespace, metrics.policy_written
+            ),
             retained=Retained(client, settings.namespace),
             looks=Looks(settings.reconcile.probe_seconds),
+            metrics=metrics,
         )
         self._restarts = Restarts(settings.remediation)
         self.serving = Serving(settings, client, self._acting.clock)

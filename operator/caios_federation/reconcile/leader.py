@@ -16,6 +16,7 @@ from caios_federation.clients.coreweave import CoreWeave
 from caios_federation.clients.kubernetes import KubernetesClient
 from caios_federation.clients.lease import Election
 from caios_federation.observe.logging import Seldom, logger
+from caios_federation.observe.metrics import Metrics
 from caios_federation.reconcile.controller import Controller
 from caios_federation.settings import Settings
 
@@ -32,11 +33,13 @@ class Leader:
         caches: Caches,
         client: KubernetesClient,
         remote: CoreWeave,
+        metrics: Metrics,
     ) -> None:
         self._settings = settings
         self._caches = caches
         self._client = client
         self._remote = remote
+        self._metrics = metrics
         self._seldom = Seldom()
         self.controller: Controller | None = None
         """None while this process does not act: changes are not collected then."""
@@ -70,7 +73,7 @@ class Leader:
         try:
             await self._look_around()
             self.controller = Controller(
-                self._settings, self._caches, self._client, self._remote
+                self._settings, self._caches, self._client, self._remote, self._metrics
             )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.controller.run())

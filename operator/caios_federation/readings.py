@@ -1,0 +1,50 @@
+"""What the running process holds, as `/metrics` shows it: read when it is scraped."""
+
+from collections.abc import Iterable
+
+from caios_federation.admission.server import AdmissionServer
+from caios_federation.api.binding import Binding
+from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
+from caios_federation.caches import Caches
+from caios_federation.core.conditions import recorded_finding
+from caios_federation.core.status import is_ready
+from caios_federation.observe.metrics import RECONCILED
+from caios_federation.observe.state import State
+from caios_federation.reconcile.leader import Leader
+
+
+def read_state(caches: Caches, server: AdmissionServer | None, leader: Leader | None) -> State:
+    """Return what there is to tell. Only who may lead knows the statuses of bindings."""
+    controller = None if leader is None else leader.controller
+    filled = leader is not None and caches.synced.is_set()
+    bindings = list(caches.bindings.objects.values()) if filled else []
+    ready = sum(is_ready(binding.status) for binding in bindings)
+    expires = server.certificate_expires if server else None
+    if expires is None and controller is not None:
+        expires = controller.serving.expires
+    return State(
+        cache_objects={cache.kind.kind: len(cache.objects) for cache in caches.all},
+        cache_last_sync={
+            cache.kind.kind: cache.last_sync for cache in caches.all if cache.last_sync is not None
+        },
+        queue_depth=(
+            {}
+            if controller is None
+            else {**dict.fromkeys(RECONCILED, 0), **controller.queue.depth()}
+        ),
+        queue_oldest={} if controller is None else controller.queue.oldest(),
+        bindings=(ready, len(bindings) - ready) if filled else None,
+        managed_policies=_in_force(bindings) if filled else None,
+        certificate_expires=expires.timestamp() if expires else None,
+        leads=None if leader is None else controller is not None,
+    )
+
+
+def _in_force(bindings: Iterable[Binding]) -> int:
+    """Return how many bindings have a policy at CoreWeave that says what their grants say."""
+    found = (recorded_finding(each.status, ConditionType.POLICY_SYNCED) for each in bindings)
+    return sum(map(_is_synced, found))
+
+
+def _is_synced(finding: Finding | None) -> bool:
+    return finding is not None and finding.status is Status.TRUE and finding.reason is Reason.SYNCED
