@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import copy
+import datetime as dt
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,7 +18,6 @@ from caios_federation import runtime as runtime_module
 from caios_federation.clients import errors
 from caios_federation.runtime import Runtime, open_runtime, runtime_of
 from caios_federation.settings import (
-    AdmissionSettings,
     CacheSettings,
     CertificateProvider,
     CertificateSettings,
@@ -28,6 +28,7 @@ from caios_federation.settings import (
 )
 from component.clients.api_server import ScriptedApi, Seen, failure, reply, scripted
 from component.reconcile.world import write_kubeconfig
+from issuing import issue_bundle, secret
 
 
 class Cluster:
@@ -36,6 +37,8 @@ class Cluster:
     def __init__(self) -> None:
         self.items: dict[str, list[builders.Json]] = {}
         self.failures: dict[str, int] = {}
+        self.secret: builders.Json | None = None
+        """The Secret with the serving certificate."""
 
     async def __call__(self, request: Seen) -> web.StreamResponse:
         kind = request.path.rpartition("/")[2]
@@ -45,6 +48,8 @@ class Cluster:
             return reply(**request.json)
         if kind == "openid-configuration":
             return reply(issuer=builders.ISSUER)
+        if self.secret and kind == self.secret["metadata"]["name"]:
+            return reply(**self.secret)
         if re.search("/(leases|secrets|[a-z]+configurations)/", request.path):
             return failure(404)
         return reply(metadata={}, items=self.items.get(kind, []))
@@ -99,7 +104,8 @@ async def test_a_runtime_fills_its_caches_and_acts(
         await until(lambda: any(seen.method == "POST" for seen in server.seen))
         assert runtime.caches.synced.is_set()
         assert runtime.server is None
-        assert (settings.certificates.directory / "tls.crt").exists()
+        await until(lambda: any(seen.path.endswith("/secrets") for seen in server.seen))
+    assert not settings.certificates.directory.exists()
 
 
 async def test_nothing_is_left_behind_when_it_ends(
@@ -146,35 +152,32 @@ async def test_a_certificate_of_somebody_else_is_left_alone(
     assert not settings.certificates.directory.exists()
 
 
-@pytest.mark.parametrize("provider", CertificateProvider)
-async def test_a_ca_that_somebody_rotates_is_published_at_once(
-    settings: Settings, api: tuple[Cluster, ScriptedApi], provider: CertificateProvider
+async def test_a_ca_that_somebody_rotates_is_published_on_the_next_check(
+    settings: Settings, api: tuple[Cluster, ScriptedApi]
 ) -> None:
-    _, server = api
-    directory = settings.certificates.directory
-    directory.mkdir()
-    (directory / "ca.crt").write_bytes(b"the first CA")
-    update = {
-        "certificates": CertificateSettings(provider=provider, directory=directory),
-        "admission": AdmissionSettings(tls_poll_seconds=0.02),
-    }
+    cluster, server = api
+    external = CertificateSettings(provider=CertificateProvider.EXTERNAL, check_seconds=0.02)
+    bundles = [issue_bundle(["hook"], dt.datetime.now(dt.UTC)) for _ in range(2)]
 
     def published(ca: bytes) -> bool:
         bundle = base64.b64encode(ca)
         return any(seen.method == "PATCH" and bundle in seen.body for seen in server.seen)
 
-    async with open_runtime(settings.model_copy(update=update)) as runtime:
-        await until(runtime.caches.synced.is_set)
-        if provider is CertificateProvider.OPERATOR:
-            await until((directory / "tls.key").exists)  # its own files, the last of which is this
-        await until(lambda: published((directory / "ca.crt").read_bytes()))
-        (directory / "ca.crt").write_bytes(b"the second CA")
-        await until(lambda: published(b"the second CA"))
+    cluster.secret = secret(bundles[0].files, ours=False)
+    cluster.secret["metadata"]["resourceVersion"] = "1"
+    async with open_runtime(settings.model_copy(update={"certificates": external})):
+        await until(lambda: published(bundles[0].ca))
+        cluster.secret = secret(bundles[1].files, ours=False)
+        cluster.secret["metadata"]["resourceVersion"] = "2"
+        await until(lambda: published(bundles[1].ca))
 
 
 async def test_a_background_task_that_dies_ends_the_process_visibly(
     settings: Settings, api: tuple[Cluster, ScriptedApi], tmp_path: Path
 ) -> None:
+    """The part of it that a process beside the cluster has: it writes the Secret's files."""
+    api[0].secret = secret(issue_bundle(["hook"], dt.datetime.now(dt.UTC)).files)
+    settings = settings.model_copy(update={"role": Role.ALL})
     (tmp_path / "tls").write_text("a file where the directory should be")
     refused = pytest.RaisesExc(errors.Rejected, match="CAIOS_CERTIFICATES__DIRECTORY")
     with pytest.RaisesGroup(pytest.RaisesGroup(refused)):

@@ -1,6 +1,7 @@
 """Settings: read from the environment, checked at once, told by name."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,28 @@ def test_the_deadline_is_below_the_timeout_of_the_webhook(
         rf"webhook.timeout_seconds \({timeout}\)",
     ):
         Settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"LIFETIME_SECONDS": "60"}, "60) must be at least six times check_seconds (30)"),
+        ({"CA_LIFETIME_SECONDS": "7776000"}, "must be at least twice lifetime_seconds (7776000)"),
+    ],
+)
+def test_certificates_live_long_enough_to_be_replaced_in_time(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], told: str
+) -> None:
+    for name, text in variables.items():
+        monkeypatch.setenv(f"CAIOS_CERTIFICATES__{name}", text)
+    with pytest.raises(ValidationError, match=re.escape(told)):
+        Settings()
+
+
+def test_certificates_that_live_for_minutes_are_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {"LIFETIME": "60", "CA_LIFETIME": "120", "CHECK": "10"}.items():
+        monkeypatch.setenv(f"CAIOS_CERTIFICATES__{name}_SECONDS", text)
+    assert Settings().certificates.lifetime_seconds == 60
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[str]:
