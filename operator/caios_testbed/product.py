@@ -5,6 +5,8 @@ It runs as its own ServiceAccount with the rights that are shipped, so that a mi
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -37,6 +39,13 @@ NAMESPACE = "caios-federation"
 USERNAME = f"system:serviceaccount:{NAMESPACE}:{NAMESPACE}"
 """Who the operator is to the API server: what its audit log says of each request."""
 READY_SECONDS = 60
+LEASE_SECONDS = 4.0
+"""How long a process waits for one that was killed, and that held the Lease."""
+LEASE = {
+    "CAIOS_LEASE__DURATION_SECONDS": f"{LEASE_SECONDS:g}",
+    "CAIOS_LEASE__RENEW_DEADLINE_SECONDS": "3",
+    "CAIOS_LEASE__RETRY_SECONDS": "0.5",
+}
 _NAME = "operator"
 _CERTIFICATE_END = "-----END CERTIFICATE-----"
 
@@ -74,7 +83,10 @@ class Kubectl:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """The operator as a process of `directory`, for the cluster that `kubectl` reaches."""
+    """The operator as a process of `directory`, for the cluster that `kubectl` reaches.
+
+    Several may run side by side, each with a directory and a port of its own.
+    """
 
     directory: Path
     kubectl: Kubectl
@@ -98,7 +110,7 @@ class Product:
             self.kubectl.run("apply", "-f", path)
         self.kubectl.run("wait", "--for=condition=Established", "crd", *CRDS)
 
-    def start(self, settings: Mapping[str, str] | None = None) -> None:
+    def start(self, settings: Mapping[str, str] | None = None, *, role: str = "all") -> None:
         """Start the operator, in place of one that runs, and wait until it serves.
 
         `settings` are CAIOS_* variables beyond what a process outside the cluster needs. Raises
@@ -114,14 +126,22 @@ class Product:
             "CAIOS_CERTIFICATES__DIRECTORY": str(self.directory / "tls"),
             "CAIOS_OBSERVABILITY__PORT": "0",  # several may run on one machine
             "CAIOS_WEBHOOK__URL": f"https://{self.host}:{self.port}",
+            **LEASE,
             **(settings or {}),
         }
         variables = [f"{name}={text}" for name, text in environment.items()]
-        program = [sys.executable, "-m", "caios_federation", "run", "--role=all"]
+        program = [sys.executable, "-m", "caios_federation", "run", f"--role={role}"]
         self._roster.start(_NAME, ["env", *variables, *program])
         self._roster.wait(_NAME, self._listening, READY_SECONDS)
-        if not eventually(self._provisioned, READY_SECONDS):
+        directory = Path(environment["CAIOS_CERTIFICATES__DIRECTORY"])
+        if not eventually(lambda: self._provisioned(directory), READY_SECONDS):
             raise ClusterError(f"operator: no webhook configuration; its log is {self.log}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the operator: to stop it for a while, or to end it and not wait."""
+        found = self._roster.state.process(_NAME)
+        if found is not None and found.alive:
+            os.kill(found.pid, number)
 
     def stop(self, grace: float = 15) -> None:
         """End the operator; what it wrote to the cluster stays."""
@@ -138,9 +158,9 @@ class Product:
             return False
         return True
 
-    def _provisioned(self) -> bool:
+    def _provisioned(self, directory: Path) -> bool:
         """Whether the webhook configuration trusts the CAs of the certificate that is served."""
-        wanted = (self.directory / "tls" / "ca.crt").read_text().split(_CERTIFICATE_END)
+        wanted = (directory / "ca.crt").read_text().split(_CERTIFICATE_END)
         try:
             listed = self.kubectl.run(
                 "get",
@@ -167,9 +187,14 @@ class Product:
 
 
 def operator_writes(audit_log: Path) -> list[tuple[str, str]]:
-    """Return (verb, resource) of each write that the operator made, from the API server's log."""
+    """Return (verb, resource) of each write that the operator made, from the API server's log.
+
+    But those of the Lease, which is renewed all the time.
+    """
     return [
         (entry["verb"], resource_of(entry))
         for entry in entries(audit_log)
-        if entry["verb"] in WRITES and entry["user"]["username"] == USERNAME
+        if entry["verb"] in WRITES
+        and entry["user"]["username"] == USERNAME
+        and resource_of(entry) != "leases"
     ]
