@@ -29,6 +29,7 @@ from caios_federation.caches import Caches
 from caios_federation.clients.kubernetes import KubernetesClient
 from caios_federation.core.patch import Operation
 from caios_federation.core.plan import Placement
+from caios_federation.observe.admission import AdmissionCounts
 from caios_federation.settings import AdmissionSettings
 from caios_testbed.cluster.ports import free_ports
 
@@ -193,6 +194,7 @@ async def serving(
     *known: builders.Json,
     synced: bool = True,
     listening: bool = True,
+    counts: AdmissionCounts | None = None,
     **settings: Any,  # noqa: ANN401  # fields of AdmissionSettings
 ) -> AsyncIterator[Serving]:
     """Serve with the pair in `directory`, which is made where there is none."""
@@ -210,6 +212,7 @@ async def serving(
             ServingCertificate(directory),
             decider,
             caches.synced,
+            counts,
         )
         configs: list[kopf.WebhookClientConfig] = []
 

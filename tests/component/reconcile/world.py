@@ -14,6 +14,7 @@ import builders
 from caios_federation.api.conditions import Finding, Reason, Status
 from caios_federation.caches import Caches, Change, ObjectCache
 from caios_federation.clients import coreweave
+from caios_federation.observe.metrics import Metrics
 from caios_federation.reconcile.acting import Acting
 from caios_federation.reconcile.binding import reconcile_binding
 from caios_federation.reconcile.federation import seen_of
@@ -142,7 +143,7 @@ async def world(*known: builders.Json, api: Api | None = None) -> AsyncIterator[
     api, caches, clock = api or Api(), Caches(), Clock()
     caches.issuer = builders.ISSUER
     changes: list[Change] = []
-    settings = Settings(coreweave=IMPATIENT)
+    settings, metrics = Settings(coreweave=IMPATIENT), Metrics()
     async with scripted(api) as server, coreweave.connect(settings.coreweave) as remote:
         with structlog.testing.capture_logs() as lines:
             acting = Acting(
@@ -151,9 +152,12 @@ async def world(*known: builders.Json, api: Api | None = None) -> AsyncIterator[
                 wrote=changes.append,
                 settings=settings,
                 coreweave=remote,
-                organizations=Organizations(remote, server.client, settings.namespace),
+                organizations=Organizations(
+                    remote, server.client, settings.namespace, metrics.policy_written
+                ),
                 retained=Retained(server.client, settings.namespace),
                 looks=Looks(settings.reconcile.probe_seconds),
+                metrics=metrics,
             )
             restarts = Restarts(settings.remediation)
             here = World(caches, acting, restarts, api, server, changes, lines, clock)
