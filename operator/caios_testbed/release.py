@@ -96,8 +96,8 @@ class Release:
         return self._helm("uninstall", self.name, "--wait")
 
     def test(self) -> str:
-        """Run the chart's own tests; return their logs."""
-        return self._helm("test", self.name, "--logs")
+        """Run the chart's own tests; return what helm says, the Pods' logs included."""
+        return self._helm("test", self.name)
 
     def wait_ready(self) -> None:
         """Return when each Deployment has all its replicas, of the newest template."""
@@ -182,7 +182,15 @@ class Release:
             f"--timeout={READY_SECONDS}s",
             text=yaml.safe_dump(dict(values)),
         )
+        self._publish_service()
         self.wait_ready()
+
+    def _publish_service(self) -> None:
+        """Let Pods resolve the webhook's Service: the controller looks whether it answers."""
+        service = f"{NAME}-{WEBHOOK}"
+        address = self._run("get", "service", service, "-o=jsonpath={.spec.clusterIP}")
+        for domain in ("svc", "svc.cluster.local"):
+            self.cluster.resolve(f"{service}.{self.namespace}.{domain}", address)
 
     def _run(self, *arguments: str) -> str:
         return self.kubectl.run(*arguments, f"--namespace={self.namespace}")

@@ -193,12 +193,23 @@ spec:
 """
 
 
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata: {name: caios-federation-webhook}
+spec:
+  selector: {app.kubernetes.io/component: webhook}
+  ports: [{port: 443, targetPort: 8080}]
+"""
+
+
 @pytest.fixture
 def release(cluster: Cluster, tmp_path: Path) -> Release:
     """Return a release of a chart that has the names of the product's, with web servers."""
     chart = {"apiVersion": "v2", "name": "stand-in", "version": "0.1.0"}
     (tmp_path / "templates").mkdir()
     (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(chart))
+    (tmp_path / "templates" / "service.yaml").write_text(SERVICE)
     for role in ("webhook", "controller"):
         (tmp_path / "templates" / f"{role}.yaml").write_text(DEPLOYMENT.format(role=role))
     return Release(cluster, "operators", chart=tmp_path)
@@ -214,6 +225,11 @@ def test_a_release_is_installed_killed_rolled_scaled_upgraded_and_removed(
     first, second = release.ready(WEBHOOK)
     assert release.logs(first) == ["first"]
     assert release.metrics(first) == "up 1\n"
+
+    name = "caios-federation-webhook.operators.svc"
+    fetch = f"until wget -qO- http://{name}:443/metrics; do sleep 1; done; sleep 1000"
+    run_pod(kubectl, "caller", fetch)
+    assert eventually(lambda: kubectl.run("logs", "caller").endswith("up 1\n"), DEADLINE_SECONDS)
 
     release.kill(first)
     assert eventually(lambda: restarted(release, first.name), DEADLINE_SECONDS)

@@ -162,6 +162,16 @@ class Cluster:
         sources = clients or (POD_NETWORK,)
         return severing.blackout(self.network, PORTS.apiserver, seconds, sources)
 
+    def resolve(self, name: str, address: str) -> None:
+        """Let Pods resolve `name` to `address`, until the cluster goes down.
+
+        For Services that are called by name: the cluster's DNS server knows none by itself.
+        """
+        hosts = self._node().hosts
+        if not hosts.is_dir():
+            raise self._not_up()
+        (hosts / name).write_text(f"{address} {name}\n")
+
     def container_pid(self, container: str) -> int:
         """Return the pid on this machine of the first process of one of the cluster's containers.
 

@@ -82,6 +82,11 @@ class Node:
         return self.run / "containerd.sock"
 
     @property
+    def hosts(self) -> Path:
+        """Files like /etc/hosts, which the DNS server reads as soon as they are there."""
+        return self.run / "hosts"
+
+    @property
     def kubelet_root(self) -> Path:
         """Volumes of Pods."""
         return self.directory / "kubelet"
@@ -104,7 +109,7 @@ class Node:
     def write_files(self, plan: Plan, sandbox: str) -> None:
         """Write the configuration of all parts; `sandbox` is the sandbox image's reference."""
         directory = self.directory
-        for made in (*self.scratch, directory / "cni"):
+        for made in (*self.scratch, self.hosts, directory / "cni"):
             made.mkdir(parents=True, exist_ok=True)
         containerd = CONTAINERD.format(
             root=self.containerd_root,
@@ -160,6 +165,7 @@ class Node:
             "--no-hosts",
             f"--listen-address={NODE_ADDRESS}",
             "--bind-interfaces",
+            f"--hostsdir={self.hosts}",
             *(f"--address=/{name}/{NODE_ADDRESS}" for name in COREWEAVE_NAMES),
             # Or else a name that has no IPv6 address would, for that question, not exist at all.
             *(f"--local=/{name}/" for name in COREWEAVE_NAMES),
@@ -188,7 +194,6 @@ class Node:
             "cgroupsPerQOS": False,
             "enforceNodeAllocatable": [],
             "failSwapOn": False,
-            "localStorageCapacityIsolation": False,
             # A developer's full disk is no reason to evict Pods, nor to delete images that cannot
             # be pulled again.
             "evictionHard": {
