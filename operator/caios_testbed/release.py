@@ -104,6 +104,19 @@ class Release:
         for role in ROLES:
             self._run("rollout", "status", deployment(role), f"--timeout={READY_SECONDS}s")
 
+    def helm(self, verb: str, *arguments: str) -> list[str]:
+        """Return the command line of helm for this release's namespace."""
+        program = ensure_binaries(("helm",), Progress.quiet())["helm"]
+        place = (f"--namespace={self.namespace}", f"--kubeconfig={self.cluster.kubeconfig}")
+        return [str(program), verb, *arguments, *place]
+
+    def publish_service(self) -> None:
+        """Let Pods resolve the webhook's Service: the controller looks whether it answers."""
+        service = f"{NAME}-{WEBHOOK}"
+        address = self._run("get", "service", service, "-o=jsonpath={.spec.clusterIP}")
+        for domain in ("svc", "svc.cluster.local"):
+            self.cluster.resolve(f"{service}.{self.namespace}.{domain}", address)
+
     def replicas(self, role: str) -> list[Replica]:
         """Return the Pods of a role, those that end included, the oldest first."""
         selector = f"app.kubernetes.io/name={NAME},app.kubernetes.io/component={role}"
@@ -182,24 +195,15 @@ class Release:
             f"--timeout={READY_SECONDS}s",
             text=yaml.safe_dump(dict(values)),
         )
-        self._publish_service()
+        self.publish_service()
         self.wait_ready()
-
-    def _publish_service(self) -> None:
-        """Let Pods resolve the webhook's Service: the controller looks whether it answers."""
-        service = f"{NAME}-{WEBHOOK}"
-        address = self._run("get", "service", service, "-o=jsonpath={.spec.clusterIP}")
-        for domain in ("svc", "svc.cluster.local"):
-            self.cluster.resolve(f"{service}.{self.namespace}.{domain}", address)
 
     def _run(self, *arguments: str) -> str:
         return self.kubectl.run(*arguments, f"--namespace={self.namespace}")
 
-    def _helm(self, *arguments: str, text: str = "") -> str:
-        program = ensure_binaries(("helm",), Progress.quiet())["helm"]
-        place = (f"--namespace={self.namespace}", f"--kubeconfig={self.cluster.kubeconfig}")
+    def _helm(self, verb: str, *arguments: str, text: str = "") -> str:
         done = subprocess.run(
-            [program, *arguments, *place],
+            self.helm(verb, *arguments),
             input=text,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -208,7 +212,7 @@ class Release:
             check=False,
         )
         if done.returncode:
-            raise CommandError(f"helm {' '.join(arguments)}: {done.stdout.strip()}")
+            raise CommandError(f"helm {verb} {' '.join(arguments)}: {done.stdout.strip()}")
         return done.stdout
 
 
