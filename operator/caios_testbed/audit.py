@@ -5,6 +5,7 @@ The log's entries: https://kubernetes.io/docs/reference/config-api/apiserver-aud
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -16,6 +17,11 @@ from urllib.parse import urlsplit
 
 Entry = Mapping[str, Any]
 """One line of the log: JSON."""
+FAILED_OPEN = "failed-open.mutation.webhook.admission.k8s.io/"
+"""Annotations of a request that name each webhook which was called in vain, and ignored.
+
+https://kubernetes.io/docs/reference/labels-annotations-taints/audit-annotations/
+"""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,14 +46,27 @@ class Use:
         return self.code == HTTPStatus.FORBIDDEN
 
 
-def requests_of(audit_log: Path, usernames: Collection[str]) -> set[Use]:
-    """Return what the users with these names did, rotated files included."""
+def requests_of(
+    audit_log: Path, usernames: Collection[str], since: dt.datetime | None = None
+) -> set[Use]:
+    """Return what the users with these names did, or asked for `since` then.
+
+    Rotated files are included.
+    """
     return {
         use
         for entry in entries(audit_log)
-        if entry["user"]["username"] in usernames
+        if entry["user"]["username"] in usernames and (since is None or _received(entry) >= since)
         for use in uses(entry)
     }
+
+
+def failed_open(audit_log: Path) -> Iterator[tuple[dt.datetime, str]]:
+    """Yield when a request came, and which webhook was called for it in vain and ignored."""
+    for entry in entries(audit_log):
+        for key, webhook in (entry.get("annotations") or {}).items():
+            if key.startswith(FAILED_OPEN):
+                yield dt.datetime.fromisoformat(entry["requestReceivedTimestamp"]), webhook
 
 
 def log_files(audit_log: Path) -> list[Path]:
@@ -98,3 +117,7 @@ def uses(entry: Entry) -> list[Use]:
     if verb in {"patch", "update"} and code == HTTPStatus.CREATED:
         return [use, Use("create", use.resource, use.group, use.namespace, use.name, code=code)]
     return [use]
+
+
+def _received(entry: Entry) -> dt.datetime:
+    return dt.datetime.fromisoformat(entry["requestReceivedTimestamp"])

@@ -83,17 +83,38 @@ class Release:
         """Kubectl for the cluster."""
         return Kubectl(self.cluster.kubectl, self.cluster.kubeconfig)
 
-    def install(self, values: Values, image: Image | None = None) -> None:
-        """Load the image, install the chart, and wait until every Pod is ready."""
-        self._install("install", values, image, "--create-namespace")
+    @property
+    def installed(self) -> bool:
+        """Whether Helm knows the release, be it one that failed."""
+        return self.name in self._helm("list", "--all", "--short").split()
 
-    def upgrade(self, values: Values, image: Image | None = None, *, anew: bool = True) -> None:
+    def install(self, values: Values, image: Image | None = None) -> str:
+        """Load the image, install the chart, and wait until every Pod is ready.
+
+        Return what helm says, as `upgrade` does.
+        """
+        return self._install("install", values, image, "--create-namespace")
+
+    def upgrade(self, values: Values, image: Image | None = None, *, anew: bool = True) -> str:
         """Bring the release to this chart and these values; without `anew`, beside earlier ones."""
-        self._install("upgrade", values, image, "--reset-values" if anew else "--reuse-values")
+        return self._install(
+            "upgrade", values, image, "--reset-values" if anew else "--reuse-values"
+        )
 
-    def uninstall(self) -> str:
+    def rollback(self) -> None:
+        """Bring the release to what it was before the last upgrade."""
+        self._helm("rollback", self.name, "--wait", f"--timeout={READY_SECONDS}s")
+        self.wait_ready()
+
+    def uninstall(self, *, hooks: bool = True) -> str:
         """Remove the release, and wait until its objects are gone; return what helm says."""
-        return self._helm("uninstall", self.name, "--wait")
+        flags = () if hooks else ("--no-hooks",)
+        return self._helm("uninstall", self.name, "--wait", *flags)
+
+    def objects(self) -> list[dict[str, Any]]:
+        """Return what the release consists of, as rendered, hooks included."""
+        texts = (self._helm("get", part, self.name) for part in ("manifest", "hooks"))
+        return [found for text in texts for found in yaml.safe_load_all(text) if found]
 
     def test(self) -> str:
         """Run the chart's own tests; return what helm says, the Pods' logs included."""
@@ -180,12 +201,12 @@ class Release:
         path = f"/api/v1/namespaces/{self.namespace}/pods/{replica.name}:{PORT}/proxy/metrics"
         return self.kubectl.run("get", f"--raw={path}")
 
-    def _install(self, verb: str, values: Values, image: Image | None, flag: str) -> None:
+    def _install(self, verb: str, values: Values, image: Image | None, flag: str) -> str:
         if image:
             self.cluster.load_image(image.tar)
             repository, _, tag = image.reference.rpartition(":")
             values = {**values, "image": {"repository": repository, "tag": tag}}
-        self._helm(
+        said = self._helm(
             verb,
             self.name,
             str(self.chart),
@@ -197,6 +218,7 @@ class Release:
         )
         self.publish_service()
         self.wait_ready()
+        return said
 
     def _run(self, *arguments: str) -> str:
         return self.kubectl.run(*arguments, f"--namespace={self.namespace}")

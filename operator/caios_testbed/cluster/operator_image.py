@@ -35,8 +35,8 @@ FORMAT = "1"
 """Part of every key: to be raised when the code below makes other images of the same parts."""
 KEPT = 3
 """How many images are kept, of 100 MB each."""
-KEPT_LAYERS = 60
-"""How many of buildah's images, most of them intermediate, until all make room."""
+KEPT_LAYERS = 500
+"""How many of buildah's images, a dozen per build and most without files, until all make room."""
 BUILD_SECONDS = 900
 
 POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
@@ -44,8 +44,8 @@ POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
 PIP = "[global]\nno-index = true\nfind-links = /wheels\n"
 
 
-def ensure_operator_image(progress: Progress) -> Image:
-    """Return the image of the operator in this checkout.
+def ensure_operator_image(progress: Progress, checkout: Path = CHECKOUT) -> Image:
+    """Return the image of the operator in a checkout, by default this one.
 
     The first one takes a minute, one for changed sources some seconds, and the same one nothing.
     Raises ClusterError when it cannot be built.
@@ -54,7 +54,7 @@ def ensure_operator_image(progress: Progress) -> Image:
     with tempfile.TemporaryDirectory(dir=cache) as scratch, (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         context = Path(scratch, "context")  # a copy: the checkout may change meanwhile
-        key = _copy_context(context)
+        key = _copy_context(checkout, context)
         version = tomllib.loads((context / "pyproject.toml").read_text())["project"]["version"]
         image = Image(REFERENCE.format(version, key), cache / f"image-{key}.tar")
         if not image.tar.exists():
@@ -189,12 +189,12 @@ def _ensure_wheels(cache: Path, constraints: Path, python: str) -> Path:
     return wheels
 
 
-def _copy_context(target: Path) -> str:
-    """Copy what goes into the build from the checkout; return a key of it."""
-    paths = [CHECKOUT / IGNORE, CHECKOUT / DOCKERFILE, *context_files(CHECKOUT)]
+def _copy_context(checkout: Path, target: Path) -> str:
+    """Copy what goes into the build from a checkout; return a key of it."""
+    paths = [checkout / IGNORE, checkout / DOCKERFILE, *context_files(checkout)]
     parts = []
     for path in paths:
-        name = path.relative_to(CHECKOUT)
+        name = path.relative_to(checkout)
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)

@@ -1,5 +1,6 @@
 """What is read from the API server's audit log."""
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,22 @@ def test_requests_of_the_given_users_are_told_once_each(tmp_path: Path) -> None:
     log.write_text(lines(listed, listed, entry("list", user="other", resource="nodes")))
 
     assert requests_of(log, {OPERATOR}) == {Use("list", "pods", code=200)}
+
+
+def test_requests_before_the_given_moment_are_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    moments = {"pods": "2026-01-01T10:00:00.250000Z", "nodes": "2026-01-01T10:00:00.750000Z"}
+    log.write_text(
+        lines(
+            *(
+                entry("list", resource=r) | {"requestReceivedTimestamp": at}
+                for r, at in moments.items()
+            )
+        )
+    )
+
+    since = dt.datetime(2026, 1, 1, 10, 0, 0, 500_000, tzinfo=dt.UTC)
+    assert requests_of(log, {OPERATOR}, since) == {Use("list", "nodes", code=200)}
 
 
 def test_rotated_files_are_read_first(tmp_path: Path) -> None:
