@@ -118,7 +118,10 @@ async def _free_binding(client: KubernetesClient, body: Json, report: Report) ->
             except errors.WriteConflict:
                 if not tries_left:
                     raise
-                meta = parse_meta(await client.read(BINDING, meta.namespace, meta.name))
+                again = await _read_again(client, meta)
+                if again is None:
+                    return False
+                meta = again
             else:
                 report.removed.append(what)
                 return bool(finalizers) or not meta.deleting
@@ -128,6 +131,17 @@ async def _free_binding(client: KubernetesClient, body: Json, report: Report) ->
         by_hand = finalizer_by_hand(meta, remaining_finalizers(meta) or [])
         report.failed(what, str(error), by_hand)
     return True
+
+
+async def _read_again(client: KubernetesClient, meta: Meta) -> Meta | None:
+    """Return a binding as it is now, None where it is gone.
+
+    Found in a list, so that the hook of the chart needs the right to list bindings alone.
+    """
+    fields = f"metadata.name={meta.name}"
+    async for body in client.list_objects(BINDING, namespace=meta.namespace, fields=fields):
+        return parse_meta(body)
+    return None
 
 
 def _with_finalizers(meta: Meta, finalizers: list[str]) -> Json:

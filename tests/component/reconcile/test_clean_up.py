@@ -12,7 +12,8 @@ from component.clients.api_server import Answer, Seen, failure, reply, scripted
 
 FINALIZER = "caios.coreweave.com/policy"
 FSBS = "/apis/caios.coreweave.com/v1alpha1/federatedstoragebindings"
-FSB = "/apis/caios.coreweave.com/v1alpha1/namespaces/team-a/federatedstoragebindings/reader"
+FSBS_THERE = "/apis/caios.coreweave.com/v1alpha1/namespaces/team-a/federatedstoragebindings"
+FSB = f"{FSBS_THERE}/reader"
 Special = Callable[[Seen], web.StreamResponse | None]
 SETTINGS = Settings(namespace="caios")
 
@@ -56,10 +57,10 @@ async def test_a_conflict_is_tried_again_on_what_is_there_then() -> None:
     def special(request: Seen) -> web.StreamResponse | None:
         if request.path == FSBS:
             return reply(items=[binding(1, FINALIZER)])
+        if request.path == FSBS_THERE:
+            return reply(items=[binding(2, FINALIZER, "example.com/theirs")])
         if request.path != FSB:
             return None
-        if request.method == "GET":
-            return reply(**binding(2, FINALIZER, "example.com/theirs"))
         version = request.json["metadata"]["resourceVersion"]
         return failure(409) if version == "1" else reply(**binding(3))
 
@@ -74,9 +75,9 @@ async def test_conflicts_without_end_are_given_up_with_the_command() -> None:
     def special(request: Seen) -> web.StreamResponse | None:
         if request.path == FSBS:
             return reply(items=[binding(1, FINALIZER)])
-        if request.path != FSB:
-            return None
-        return reply(**binding(2, FINALIZER)) if request.method == "GET" else failure(409)
+        if request.path == FSBS_THERE:
+            return reply(items=[binding(2, FINALIZER)])
+        return failure(409) if request.path == FSB else None
 
     report, _ = await cleaned(special)
     (failed,) = report.failures
@@ -87,6 +88,16 @@ async def test_conflicts_without_end_are_given_up_with_the_command() -> None:
 async def test_a_binding_that_goes_meanwhile_is_fine() -> None:
     def special(request: Seen) -> web.StreamResponse | None:
         return reply(items=[binding(1, FINALIZER)]) if request.path == FSBS else None
+
+    report, _ = await cleaned(special)
+    assert (report.removed, report.failures, report.bindings) == ([], [], 0)
+
+
+async def test_a_binding_that_goes_between_two_tries_is_fine() -> None:
+    def special(request: Seen) -> web.StreamResponse | None:
+        if request.path in {FSBS, FSBS_THERE}:
+            return reply(items=[binding(1, FINALIZER)] if request.path == FSBS else [])
+        return failure(409) if request.path == FSB else None
 
     report, _ = await cleaned(special)
     assert (report.removed, report.failures, report.bindings) == ([], [], 0)

@@ -24,7 +24,7 @@ CLUSTER: Rules = [
     {
         "apiGroups": ["caios.coreweave.com"],
         "resources": ["federatedstoragebindings"],
-        "verbs": ["get", "list", "patch"],
+        "verbs": ["list", "patch"],
     },
     {
         "apiGroups": ["caios.coreweave.com"],
