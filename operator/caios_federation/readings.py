@@ -1,12 +1,10 @@
 """What the running process holds, as `/metrics` shows it: read when it is scraped."""
 
-from collections.abc import Iterable
-
 from caios_federation.admission.server import AdmissionServer
 from caios_federation.api.binding import Binding
-from caios_federation.api.conditions import ConditionType, Finding, Reason, Status
+from caios_federation.api.conditions import ConditionType, Reason, Status
 from caios_federation.caches import Caches
-from caios_federation.core.conditions import recorded_finding
+from caios_federation.core.conditions import recorded_condition
 from caios_federation.core.status import is_ready
 from caios_federation.observe.metrics import RECONCILED
 from caios_federation.observe.state import State
@@ -34,17 +32,13 @@ def read_state(caches: Caches, server: AdmissionServer | None, leader: Leader | 
         ),
         queue_oldest={} if controller is None else controller.queue.oldest(),
         bindings=(ready, len(bindings) - ready) if filled else None,
-        managed_policies=_in_force(bindings) if filled else None,
+        managed_policies=sum(map(_is_in_force, bindings)) if filled else None,
         certificate_expires=expires.timestamp() if expires else None,
         leads=None if leader is None else controller is not None,
     )
 
 
-def _in_force(bindings: Iterable[Binding]) -> int:
-    """Return how many bindings have a policy at CoreWeave that says what their grants say."""
-    found = (recorded_finding(each.status, ConditionType.POLICY_SYNCED) for each in bindings)
-    return sum(map(_is_synced, found))
-
-
-def _is_synced(finding: Finding | None) -> bool:
-    return finding is not None and finding.status is Status.TRUE and finding.reason is Reason.SYNCED
+def _is_in_force(binding: Binding) -> bool:
+    """Tell whether a binding has a policy at CoreWeave that says what its grants say."""
+    synced = recorded_condition(binding.status, ConditionType.POLICY_SYNCED)
+    return synced.get("status") == Status.TRUE and synced.get("reason") == Reason.SYNCED

@@ -1,0 +1,31 @@
+"""What a running operator shows of itself."""
+
+import json
+from urllib.request import urlopen
+
+from component.observability.scraping import Scrape
+from integration.product.conftest import World, annotated
+
+
+def scrape(world: World) -> Scrape:
+    """Return what the operator shows now, at the port that its log tells."""
+    lines = [line for line in world.product.log.read_text().splitlines() if line.startswith("{")]
+    ports = [
+        line["port"] for line in map(json.loads, lines) if line["msg"] == "observability serving"
+    ]
+    with urlopen(f"http://127.0.0.1:{ports[-1]}/metrics", timeout=10) as answer:
+        return Scrape.of(answer.read().decode())
+
+
+def test_an_injected_pod_is_counted_and_no_name_is_told(world: World, namespace: str) -> None:
+    world.apply(annotated(namespace, "counted-account"))
+    before = scrape(world)("admission_requests_total", outcome="injected") or 0
+    pod = world.dry_run_pod(namespace, "counted-account", name="counted-pod")
+    assert pod["metadata"]["labels"]["caios.coreweave.com/federated"] == "true"
+    seen = scrape(world)
+    # Once, and once more where the API server invokes webhooks again.
+    assert before < (seen("admission_requests_total", outcome="injected") or 0) <= before + 2
+    assert seen("leader") == 1
+    names = (namespace, "counted", "default", "kube-system")
+    values = {value for value in seen.label_values() if any(name in value for name in names)}
+    assert values == set()
