@@ -88,6 +88,10 @@ golden: $(READY) ## Rewrite the golden files; review the diff
 HELM = $$($(BIN)/python -c 'from caios_testbed.cluster import binaries, progress; \
 	print(binaries.ensure_binaries(["helm"], progress.Progress.quiet())["helm"])')
 
+.PHONY: image
+image: $(READY) ## Build the operator's image from deploy/image/Dockerfile, without a registry
+	@caios-testbed image build
+
 .PHONY: chart
 chart: $(READY) ## Package the chart into dist/
 	$(HELM) package deploy/chart --destination dist

@@ -10,6 +10,7 @@ class Lazy(click.Group):
 
     commands_at = {  # noqa: RUF012  # a constant of the class
         "cluster": "caios_testbed.cluster.cli:cluster",
+        "image": "caios_testbed.cluster.cli:image",
         "coreweave": "caios_testbed.coreweave.cli:coreweave",
         "demo": "caios_testbed.demo.cli:demo",
     }

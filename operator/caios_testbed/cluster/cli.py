@@ -13,6 +13,7 @@ from caios_testbed import directories
 from caios_testbed.cluster.cluster import NAME, Cluster
 from caios_testbed.cluster.controlplane import ControlPlane
 from caios_testbed.cluster.failure import ClusterError
+from caios_testbed.cluster.operator_image import ensure_operator_image
 from caios_testbed.cluster.progress import Progress
 
 P = ParamSpec("P")
@@ -102,6 +103,19 @@ def kubeconfig(name: str, *, control_plane: bool) -> None:
 def load_image(name: str, tar: Path) -> None:
     """Make the image in TAR known to the node, under the name that it carries."""
     Cluster(name).load_image(tar)
+
+
+@click.group()
+def image() -> None:
+    """Make the operator's image, without a container engine or a registry."""
+
+
+@image.command()
+@told
+def build() -> None:
+    """Build it from this checkout unless it is there; print its name, its file and the size."""
+    made = ensure_operator_image(Progress(lambda line: click.echo(line, err=True)))
+    click.echo(f"{made.reference} {made.tar} {made.tar.stat().st_size / 1e6:.0f} MB")
 
 
 def _chosen(name: str, *, control_plane: bool) -> Cluster | ControlPlane:
