@@ -150,8 +150,11 @@ class WebhookSettings(_Group):
     `https://10.0.0.5:9443`. Without it the Service is called."""
     service_name: str = "caios-federation-webhook"
     """Service in the operator's namespace."""
+    service_again_name: str | None = None
+    """Service of other replicas, for the second call of a Pod whose first one was lost. Without
+    it the first Service is called again, and may choose the replica that just died."""
     service_port: int = Field(default=443, ge=1, le=65535)
-    """Port of the Service."""
+    """Port of both Services."""
     failure_policy: FailurePolicy = FailurePolicy.IGNORE
     """Ignore: Pods start without credentials while no replica serves. Fail: they do not start."""
     timeout_seconds: int = Field(default=5, ge=1, le=30)

@@ -24,8 +24,8 @@ from caios_testbed.product import CHECKOUT, CommandError, Kubectl
 
 CHART = CHECKOUT / "deploy" / "chart"
 NAME = "caios-federation"
-WEBHOOK, CONTROLLER = "webhook", "controller"
-ROLES = (WEBHOOK, CONTROLLER)
+WEBHOOK, WEBHOOK_AGAIN, CONTROLLER = "webhook", "webhook-again", "controller"
+"""Components: a Deployment each."""
 PORT = 8080
 """Where each Pod serves `/metrics` and its probes."""
 READY_SECONDS = 180
@@ -122,8 +122,9 @@ class Release:
 
     def wait_ready(self) -> None:
         """Return when each Deployment has all its replicas, of the newest template."""
-        for role in ROLES:
-            self._run("rollout", "status", deployment(role), f"--timeout={READY_SECONDS}s")
+        selector = f"--selector=app.kubernetes.io/name={NAME}"
+        for each in self._run("get", "deployments", selector, "-o=name").split():
+            self._run("rollout", "status", each, f"--timeout={READY_SECONDS}s")
 
     def helm(self, verb: str, *arguments: str) -> list[str]:
         """Return the command line of helm for this release's namespace."""

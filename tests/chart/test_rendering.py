@@ -51,13 +51,15 @@ def test_selectors_never_change_because_they_cannot_be_upgraded(helm: Helm, name
         each["metadata"]["name"]: each["spec"]["selector"]["matchLabels"]
         for each in of_kind(helm.permutation(name), "Deployment")
     }
-    assert selected == {
-        f"caios-federation-{role}": {
+    frozen = {
+        f"caios-federation-{component}": {
             "app.kubernetes.io/name": "caios-federation",
-            "app.kubernetes.io/component": role,
+            "app.kubernetes.io/component": component,
         }
-        for role in ("webhook", "controller")
+        for component in ("webhook", "webhook-again", "controller")
     }
+    assert selected == {deployment: frozen[deployment] for deployment in selected}
+    assert {"caios-federation-webhook", "caios-federation-controller"} <= selected.keys()
 
 
 def test_the_vendors_values_make_the_federation(helm: Helm) -> None:
@@ -107,7 +109,39 @@ def test_a_drain_of_one_node_never_waits_for_ever(helm: Helm) -> None:
     budgets = of_kind(helm.permutation("everything"), "PodDisruptionBudget")
     assert {each["spec"]["maxUnavailable"] for each in budgets} == {1}
     alone = of_kind(helm.permutation("defaults"), "PodDisruptionBudget")
-    assert [each["metadata"]["name"] for each in alone] == ["caios-federation-webhook"]
+    assert [each["metadata"]["name"] for each in alone] == [
+        "caios-federation-webhook",
+        "caios-federation-webhook-again",
+    ]
+
+
+def test_a_call_that_is_made_again_goes_to_other_pods(helm: Helm) -> None:
+    documents = helm.render(*sets())
+    names = {"caios-federation-webhook", "caios-federation-webhook-again"}
+    selectors = [
+        each["spec"]["selector"]
+        for each in of_kind(documents, "Service")
+        if each["metadata"]["name"] in names
+    ]
+    labels = [
+        each["spec"]["template"]["metadata"]["labels"]
+        for each in of_kind(documents, "Deployment")
+        if each["metadata"]["name"] in names
+    ]
+    chosen = [[selector.items() <= each.items() for each in labels] for selector in selectors]
+    assert chosen == [[True, False], [False, True]]
+
+
+@pytest.mark.parametrize("values", [("webhook.againReplicas=0",), ("webhook.failurePolicy=Fail",)])
+def test_without_a_second_call_of_its_own_there_is_one_deployment(
+    helm: Helm, values: tuple[str, ...]
+) -> None:
+    documents = helm.render(*sets(*values))
+    assert [each["metadata"]["name"] for each in of_kind(documents, "Deployment")] == [
+        "caios-federation-controller",
+        "caios-federation-webhook",
+    ]
+    assert "SERVICE_AGAIN_NAME" not in str(documents)
 
 
 def test_cert_manager_makes_the_secret_that_is_mounted_for_the_names_that_are_called(
@@ -121,6 +155,8 @@ def test_cert_manager_makes_the_secret_that_is_mounted_for_the_names_that_are_ca
     assert spec["dnsNames"] == [
         "caios-federation-webhook.caios-federation.svc",
         "caios-federation-webhook.caios-federation.svc.cluster.local",
+        "caios-federation-webhook-again.caios-federation.svc",
+        "caios-federation-webhook-again.caios-federation.svc.cluster.local",
     ]
     assert spec["issuerRef"]["name"] == "caios-federation"
 

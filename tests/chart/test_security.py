@@ -7,7 +7,7 @@ import yaml
 
 from caios_testbed.cluster.binaries import ensure_binaries
 from caios_testbed.cluster.progress import Progress
-from chart.rendering import KUBERNETES, PERMUTATIONS, Helm, of_kind, pod_templates
+from chart.rendering import KUBERNETES, PERMUTATIONS, Document, Helm, of_kind, pod_templates
 
 each_permutation = pytest.mark.parametrize("name", PERMUTATIONS)
 RESTRICTED = {
@@ -112,17 +112,24 @@ def test_a_feature_that_is_off_has_no_rights(
     assert holders == ({own} if name in on else set())
 
 
+def selects(selector: Document, labels: dict[str, str]) -> bool:
+    """Tell whether a labelSelector, of the two forms that the chart uses, selects `labels`."""
+    expressions = selector.get("matchExpressions", [])
+    assert {each["operator"] for each in expressions} <= {"In"}
+    return selector["matchLabels"].items() <= labels.items() and all(
+        labels.get(each["key"]) in each["values"] for each in expressions
+    )
+
+
 @each_permutation
 def test_every_pod_is_limited_to_the_connections_it_needs(helm: Helm, name: str) -> None:
     if name == "minimal":
         return  # it shows that policies can be left out
     documents = helm.permutation(name)
-    selectors = [
-        each["spec"]["podSelector"]["matchLabels"] for each in of_kind(documents, "NetworkPolicy")
-    ]
+    selectors = [each["spec"]["podSelector"] for each in of_kind(documents, "NetworkPolicy")]
     for where, template in pod_templates(documents):
-        labels = template["metadata"]["labels"].items()
-        assert sum(selector.items() <= labels for selector in selectors) == 1, where
+        labels = template["metadata"]["labels"]
+        assert sum(selects(selector, labels) for selector in selectors) == 1, where
     for policy in of_kind(documents, "NetworkPolicy"):
         assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
 

@@ -62,6 +62,16 @@ app.kubernetes.io/name: caios-federation
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 
+{{/* A labelSelector of the Pods of several. */}}
+{{- define "caios.selectorOf" -}}
+matchLabels:
+  app.kubernetes.io/name: caios-federation
+matchExpressions:
+- key: app.kubernetes.io/component
+  operator: In
+  values: {{ toJson . }}
+{{- end }}
+
 {{- define "caios.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}

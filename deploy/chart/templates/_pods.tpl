@@ -53,7 +53,7 @@ tolerations:
 {{/* Replicas apart from each other: on nodes by affinity, over zones by spread. Neither is a must,
 because a replica beside another is better than none. */}}
 {{- define "caios.apart" -}}
-{{- $component := index . 0 -}}
+{{- $components := index . 0 -}}
 {{- $role := index . 1 -}}
 affinity:
   {{- with $role.affinity }}
@@ -65,8 +65,7 @@ affinity:
       podAffinityTerm:
         topologyKey: kubernetes.io/hostname
         labelSelector:
-          matchLabels:
-            {{- include "caios.selector" $component | nindent 12 }}
+          {{- include "caios.selectorOf" $components | nindent 10 }}
   {{- end }}
 topologySpreadConstraints:
 {{- with $role.topologySpreadConstraints }}
@@ -77,9 +76,19 @@ topologySpreadConstraints:
   whenUnsatisfiable: ScheduleAnyway
   matchLabelKeys: [pod-template-hash]
   labelSelector:
-    matchLabels:
-      {{- include "caios.selector" $component | nindent 6 }}
+    {{- include "caios.selectorOf" $components | nindent 4 }}
 {{- end }}
+{{- end }}
+
+{{/* The Deployments of the webhook, as JSON: those that are called, and those that are called again. */}}
+{{- define "caios.webhooks" -}}
+{{- $first := dict "name" "caios-federation-webhook" "component" "webhook" "replicas" .Values.webhook.replicas -}}
+{{- $again := dict "name" "caios-federation-webhook-again" "component" "webhook-again" "replicas" .Values.webhook.againReplicas -}}
+{{- if and .Values.webhook.againReplicas (eq .Values.webhook.failurePolicy "Ignore") -}}
+{{- list $first $again | toJson -}}
+{{- else -}}
+{{- list $first | toJson -}}
+{{- end -}}
 {{- end }}
 
 {{/* Probes ask the port of metrics. Until the process answers at all, the startup probe is patient;
@@ -121,7 +130,9 @@ CAIOS_LOG__FORMAT: {{ .log.format }}
 CAIOS_LOG__LEVEL: {{ .log.level }}
 CAIOS_WEBHOOK__FAILURE_POLICY: {{ .webhook.failurePolicy }}
 CAIOS_WEBHOOK__OWNER: caios-federation-controller
-CAIOS_WEBHOOK__SERVICE_NAME: caios-federation-webhook
+{{- range include "caios.webhooks" $ | fromJsonArray }}
+{{ ternary "CAIOS_WEBHOOK__SERVICE_NAME" "CAIOS_WEBHOOK__SERVICE_AGAIN_NAME" (eq .component "webhook") }}: {{ .name }}
+{{- end }}
 CAIOS_WEBHOOK__TIMEOUT_SECONDS: {{ .webhook.timeoutSeconds | quote }}
 {{- end }}
 {{- end }}

@@ -21,8 +21,9 @@ def serving_hosts(settings: Settings) -> list[str]:
     """Return the names that the API server calls the webhook by."""
     if settings.webhook.url:
         return [urlsplit(settings.webhook.url).hostname or "localhost"]
-    service, namespace = settings.webhook.service_name, settings.namespace
-    return [f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local"]
+    services = [settings.webhook.service_name, settings.webhook.service_again_name]
+    domains = [f"{settings.namespace}.svc", f"{settings.namespace}.svc.cluster.local"]
+    return [f"{service}.{domain}" for service in services if service for domain in domains]
 
 
 def render_webhook_configuration(settings: Settings, ca: bytes, owner: Json | None = None) -> Json:
@@ -45,10 +46,11 @@ def _webhooks(settings: Settings, ca: bytes) -> list[Json]:
     """Return the call, and under `Ignore` a second one.
 
     A call that is lost with a replica that dies is ignored, and the Pod would start without
-    credentials; so it is made once more while the Pod does not carry them (docs/design/0007).
+    credentials; so it is made once more, to other replicas where there are some, while the Pod does
+    not carry them (docs/design/0007).
     Under `Fail` the Pod is refused by then, and whoever creates it tries again.
     """
-    first = _webhook(settings, ca)
+    first = _webhook(settings, ca, settings.webhook.service_name)
     if settings.webhook.failure_policy is FailurePolicy.FAIL:
         return [first]
     not_yet = {
@@ -59,8 +61,9 @@ def _webhooks(settings: Settings, ca: bytes) -> list[Json]:
             f"object.metadata.labels['{words.FEDERATED}'] != '{words.TRUE}'"
         ),
     }
+    again = settings.webhook.service_again_name or settings.webhook.service_name
     second = {
-        **first,
+        **_webhook(settings, ca, again),
         "name": words.WEBHOOK_AGAIN,
         # Containers that later webhooks add are the first one's business.
         "reinvocationPolicy": "Never",
@@ -69,12 +72,12 @@ def _webhooks(settings: Settings, ca: bytes) -> list[Json]:
     return [first, second]
 
 
-def _webhook(settings: Settings, ca: bytes) -> dict[str, Any]:
+def _webhook(settings: Settings, ca: bytes, service: str) -> dict[str, Any]:
     not_opted_out = {"key": words.INJECT, "operator": "NotIn", "values": [words.FALSE]}
     excluded = sorted(namespaces_left_alone(settings.namespace))
     return {
         "name": words.WEBHOOK,
-        "clientConfig": _client_config(settings, ca),
+        "clientConfig": _client_config(settings, ca, service),
         "rules": [
             {
                 "apiGroups": [""],
@@ -163,13 +166,13 @@ def _decoded(text: object) -> bytes:
         return b""
 
 
-def _client_config(settings: Settings, ca: bytes) -> dict[str, Any]:
+def _client_config(settings: Settings, ca: bytes, name: str) -> dict[str, Any]:
     bundle = base64.b64encode(ca).decode()
     if settings.webhook.url:
         return {"url": settings.webhook.url.rstrip("/") + words.MUTATE_PATH, "caBundle": bundle}
     service = {
         "namespace": settings.namespace,
-        "name": settings.webhook.service_name,
+        "name": name,
         "path": words.MUTATE_PATH,
         "port": settings.webhook.service_port,
     }

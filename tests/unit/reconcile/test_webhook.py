@@ -144,6 +144,18 @@ def test_the_certificate_is_for_the_names_that_the_service_is_called_by() -> Non
     ]
 
 
+def test_a_second_service_takes_the_second_call_and_is_named_by_the_certificate() -> None:
+    settings = Settings(webhook=WebhookSettings(service_again_name="others"))
+    webhooks = render_webhook_configuration(settings, CA)["webhooks"]
+    services = [each["clientConfig"]["service"]["name"] for each in webhooks]
+    assert services == ["caios-federation-webhook", "others"]
+    assert serving_hosts(settings) == [
+        *serving_hosts(SERVICE),
+        "others.caios-federation.svc",
+        "others.caios-federation.svc.cluster.local",
+    ]
+
+
 @pytest.mark.parametrize(
     ("url", "host"),
     [
