@@ -7,6 +7,7 @@ is not in it goes.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from abc import ABC, abstractmethod
@@ -37,6 +38,9 @@ from caios_federation.settings import CacheSettings
 
 T = TypeVar("T")
 _SECOND_AUDIT_SECONDS = 15.0
+_QUIET_SECONDS = 1.0
+"""Without a further object of a list, the list is over."""
+_LONGEST_RETRY_SECONDS = 30.0
 _YOUTH_SECONDS = 5.0
 """How long after a ServiceAccount a binding of the same apply may be shown by its own watch."""
 log = logger("caches")
@@ -299,6 +303,7 @@ class Caches:
         """Empty where `slim`."""
         self._slim = slim
         self._auditing = asyncio.Lock()
+        self._doubted = asyncio.Event()
         self.issuer: Issuer | None = None
         self.issuer_problem = "the API server was not asked yet"
         """Why `issuer` is None."""
@@ -335,13 +340,17 @@ class Caches:
             discovered_issuer=self.issuer,
         )
 
+    def doubt(self) -> None:
+        """Have everything audited soon: deletions may have been missed."""
+        self._doubted.set()
+
     async def keep_true(
         self,
         client: KubernetesClient,
         settings: CacheSettings,
         changed: Callable[[Change], None] = lambda _change: None,
     ) -> None:
-        """Audit at start and on a period, for ever. Failures keep the caches as they are.
+        """Audit at start, on a period and in doubt, for ever. Failures keep the caches as they are.
 
         The second audit comes soon: the first may have seen an object that was deleted before
         the watch began.
@@ -354,13 +363,22 @@ class Caches:
             except errors.ClientError as error:
                 failures += 1
                 self.problem = str(error)
-                delay = min(0.25 * 2 ** min(failures, 10), delay)
+                delay = min(0.25 * 2 ** min(failures, 10), _LONGEST_RETRY_SECONDS, delay)
                 log.warning("audit failed", err=str(error), attempt=failures)
             else:
                 failures, self.problem = 0, ""
                 delay = delay if self.synced.is_set() else min(_SECOND_AUDIT_SECONDS, delay)
                 self.synced.set()
-            await asyncio.sleep(delay * random.uniform(0.9, 1.1))  # noqa: S311  # jitter
+            await self._rest(delay * random.uniform(0.9, 1.1))  # noqa: S311  # jitter
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait for `seconds`, or until there was doubt and the list that raised it is over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._doubted.wait()
+                while self._doubted.is_set():
+                    self._doubted.clear()
+                    await asyncio.sleep(_QUIET_SECONDS)
 
     async def audit(
         self,

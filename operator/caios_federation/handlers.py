@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import kopf
 
 from caios_federation.admission.server import HANDLER_ID
@@ -20,6 +21,7 @@ from caios_federation.clients.kubernetes import (
     WEBHOOK_CONFIGURATION,
     Kind,
 )
+from caios_federation.clients.sockets import watchful_socket
 from caios_federation.runtime import runtime_of
 from caios_federation.settings import Role
 
@@ -48,10 +50,10 @@ def registry_for(role: Role) -> kopf.OperatorRegistry:
 async def login(
     memo: Any,  # noqa: ANN401  # the Runtime, see runtime_of
     **_: Any,  # noqa: ANN401  # Kopf's keywords
-) -> kopf.ConnectionInfo:
+) -> kopf.AiohttpSession:
     """Log Kopf in exactly as our own client is; called again when a token is refused."""
     found = await runtime_of(memo).login()
-    return kopf.ConnectionInfo(
+    info = kopf.ConnectionInfo(
         server=found.server,
         ca_path=found.ca_path,
         insecure=not found.verify,
@@ -59,6 +61,13 @@ async def login(
         token=found.token.get_secret_value() if found.token else None,
         certificate_path=found.certificate_path,
         private_key_path=found.key_path,
+    )
+    connector = aiohttp.TCPConnector(
+        limit=0, ssl=info.as_ssl_context(), socket_factory=watchful_socket
+    )
+    return kopf.AiohttpSession(
+        server=info.server,
+        aiohttp_session=aiohttp.ClientSession(connector=connector, headers=info.as_http_headers()),
         # Something new each time: Kopf ends the process when it is given credentials once more
         # that were refused before, also when it was the API server that could not tell.
         priority=next(_LOGINS),

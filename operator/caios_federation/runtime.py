@@ -96,7 +96,13 @@ class Runtime:
         await self.stopped.wait()
 
     def observe(self, cache: ObjectCache[Any], event: str | None, body: Json) -> None:
-        """Take in a watch event, and have looked at what it bears on."""
+        """Take in a watch event, and have looked at what it bears on.
+
+        One without a type is part of the list with which a watch begins, also when it begins anew
+        because events were lost: an object that is gone by then has none.
+        """
+        if event is None:
+            self.caches.doubt()
         self.changed(cache.observe(event, body))
 
     def changed(self, change: Change) -> None:
@@ -259,14 +265,15 @@ def kopf_settings(settings: Settings, server: AdmissionServer | None) -> kopf.Op
 class _Backoffs:
     """Waits without end: trouble with the API server never takes the process down.
 
-    A class, because Kopf iterates it anew for every request.
+    They stay short, because what happened meanwhile is not known until the watch is back. A class,
+    because Kopf iterates it anew for every request.
     """
 
     def __iter__(self) -> Iterator[float]:
         delay = 0.5
         while True:
             yield delay * random.uniform(0.8, 1.2)  # noqa: S311  # jitter, no secret
-            delay = min(delay * 2, 30)
+            delay = min(delay * 2, 5)
 
 
 async def _crds_served(client: KubernetesClient, caches: Caches) -> None:

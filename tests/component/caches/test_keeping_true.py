@@ -66,9 +66,11 @@ async def cluster() -> AsyncIterator[tuple[Cluster, ScriptedApi, Caches]]:
 
 
 @asynccontextmanager
-async def keeping_true(caches: Caches, api: ScriptedApi) -> AsyncIterator[list[Change]]:
+async def keeping_true(
+    caches: Caches, api: ScriptedApi, settings: CacheSettings = SETTINGS
+) -> AsyncIterator[list[Change]]:
     changes: list[Change] = []
-    task = asyncio.create_task(caches.keep_true(api.client, SETTINGS, changes.append))
+    task = asyncio.create_task(caches.keep_true(api.client, settings, changes.append))
     try:
         yield changes
         assert not task.done(), "it must never end by itself"
@@ -200,6 +202,20 @@ async def test_ghosts_go_on_the_next_audit() -> None:
         answer.objects[ACCOUNTS_PATH] = []
         answer.objects[BINDINGS_PATH] = []
         await until(lambda: not caches.accounts.objects and not caches.bindings.objects)
+
+
+async def test_what_was_deleted_while_a_watch_was_broken_goes_when_it_begins_anew() -> None:
+    seldom = CacheSettings(audit_period_seconds=3600, page_size=2)
+    async with cluster() as (answer, api, caches), keeping_true(caches, api, seldom):
+        await until(caches.synced.is_set)
+        gone, *left = answer.objects[ACCOUNTS_PATH]
+        answer.objects[ACCOUNTS_PATH] = left
+        assert f"team-a/{gone['metadata']['name']}" in caches.accounts.objects
+        for body in left:
+            caches.doubt()
+            caches.accounts.observe(None, body)
+        await until(lambda: set(caches.accounts.objects) == {"team-a/plain", "team-a/other"})
+        assert answer.audits == 2
 
 
 async def test_trouble_never_ends_the_audits() -> None:
