@@ -194,6 +194,8 @@ class Node:
             "cgroupsPerQOS": False,
             "enforceNodeAllocatable": [],
             "failSwapOn": False,
+            # How long a changed Secret takes to reach Pods that mount it: a minute by default.
+            "syncFrequency": "10s",
             # A developer's full disk is no reason to evict Pods, nor to delete images that cannot
             # be pulled again.
             "evictionHard": {

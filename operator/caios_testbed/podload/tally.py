@@ -6,7 +6,7 @@ import datetime as dt
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -97,18 +97,24 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
-def table(phases: Iterable[Phase]) -> Table:
-    """Return the counts of all phases, and their sum, as a table for a terminal."""
+def table(phases: Iterable[Phase], beside: Mapping[str, Counter[str]] | None = None) -> Table:
+    """Return the counts of all phases, and their sum, as a table for a terminal.
+
+    `beside` has further columns: by heading, then by the phase's name.
+    """
+    more = beside or {}
     shown = Table(title="Pods by phase")
     shown.add_column("phase")
     numbers = ("created", "expected", *(r.value for r in Result if r is not Result.PLAIN))
-    for name in (*numbers, "retried", "p50 ms", "p99 ms"):
+    for name in (*numbers, "retried", *more, "p50 ms", "p99 ms"):
         shown.add_column(name, justify="right")
     rows = list(phases)
     for phase in rows:
-        shown.add_row(phase.name, *_counts([phase]), *_latencies(phase))
+        here = [str(column[phase.name]) for column in more.values()]
+        shown.add_row(phase.name, *_counts([phase]), *here, *_latencies(phase))
     shown.add_section()
-    shown.add_row("all", *_counts(rows), "", "")
+    total = [str(column.total()) for column in more.values()]
+    shown.add_row("all", *_counts(rows), *total, "", "")
     return shown
 
 
