@@ -113,13 +113,24 @@ class Product:
     def start(self, settings: Mapping[str, str] | None = None, *, role: str = "all") -> None:
         """Start the operator, in place of one that runs, and wait until it serves.
 
-        `settings` are CAIOS_* variables beyond what a process outside the cluster needs. Raises
-        ClusterError, with the end of the log, when it does not come up.
+        Raises ClusterError, with the end of the log, when it does not come up.
+        """
+        environment = self.launch(settings, role=role)
+        self._roster.wait(_NAME, self._listening, READY_SECONDS)
+        directory = Path(environment["CAIOS_CERTIFICATES__DIRECTORY"])
+        if not eventually(lambda: self._provisioned(directory), READY_SECONDS):
+            raise ClusterError(f"operator: no webhook configuration; its log is {self.log}")
+
+    def launch(
+        self, settings: Mapping[str, str] | None = None, *, role: str = "all"
+    ) -> Mapping[str, str]:
+        """Start the operator, in place of one that runs; return the variables that it has.
+
+        `settings` are CAIOS_* variables beyond what a process outside the cluster needs.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
         self.stop()
         environment = {
-            "KUBECONFIG": str(self._own_kubeconfig()),
             "CAIOS_ADMISSION__HOST": self.host,
             "CAIOS_ADMISSION__PORT": str(self.port),
             "CAIOS_ADMISSION__LAME_DUCK_SECONDS": "0",
@@ -129,13 +140,12 @@ class Product:
             **LEASE,
             **(settings or {}),
         }
+        if "KUBECONFIG" not in environment:
+            environment["KUBECONFIG"] = str(self.kubeconfig_of(NAMESPACE))
         variables = [f"{name}={text}" for name, text in environment.items()]
         program = [sys.executable, "-m", "caios_federation", "run", f"--role={role}"]
         self._roster.start(_NAME, ["env", *variables, *program])
-        self._roster.wait(_NAME, self._listening, READY_SECONDS)
-        directory = Path(environment["CAIOS_CERTIFICATES__DIRECTORY"])
-        if not eventually(lambda: self._provisioned(directory), READY_SECONDS):
-            raise ClusterError(f"operator: no webhook configuration; its log is {self.log}")
+        return environment
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the operator: to stop it for a while, or to end it and not wait."""
@@ -174,12 +184,17 @@ class Product:
             each.strip() for each in listed.split(_CERTIFICATE_END)
         }
 
-    def _own_kubeconfig(self) -> Path:
+    def kubeconfig_of(self, account: str) -> Path:
+        """Write what a ServiceAccount of the operator's namespace reaches the cluster with."""
         token = self.kubectl.run(
-            "create", "token", NAMESPACE, f"--namespace={NAMESPACE}", "--duration=24h"
+            "create", "token", account, f"--namespace={NAMESPACE}", "--duration=24h"
         )
+        return self.write_kubeconfig(token.strip())
+
+    def write_kubeconfig(self, token: str) -> Path:
+        """Write what the holder of `token` reaches the cluster with."""
         content = yaml.safe_load(self.kubectl.kubeconfig.read_text())
-        content["users"][0]["user"] = {"token": token.strip()}
+        content["users"][0]["user"] = {"token": token}
         path = self.directory / "kubeconfig"
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(content, sort_keys=False))
