@@ -6,6 +6,7 @@ ends the process, visibly.
 """
 
 import asyncio
+import contextlib
 import random
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -289,6 +290,8 @@ async def _crds_served(client: KubernetesClient, caches: Caches) -> None:
             caches.problem = str(error)
             if seldom.due(caches.problem):
                 log.warning("waiting for the API server", err=caches.problem)
+            with contextlib.suppress(errors.Rejected):
+                await client.login()  # there may be other credentials by now
         else:
             if not missing:
                 return
