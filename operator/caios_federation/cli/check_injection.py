@@ -39,12 +39,21 @@ def check_injection(namespace: str, service_account: str | None, timeout: float)
             f"--namespace {namespace}: Pods of {which} are never injected; name another one"
         )
 
-    async def work(client: "KubernetesClient") -> "Trial":
-        from caios_federation.reconcile.trial import try_injection  # noqa: PLC0415
+    async def work(client: "KubernetesClient") -> "Trial | None":
+        from caios_federation.reconcile.trial import is_switched_off, try_injection  # noqa: PLC0415
 
+        if await is_switched_off(client, namespace):
+            return None
         return await try_injection(client, namespace, service_account, deadline_seconds=timeout)
 
     trial = with_cluster(work)
+    if trial is None:
+        click.echo(
+            f"Pods in namespace {namespace} are not injected: its label {words.INJECT} is "
+            f'"{words.FALSE}". To remove it: kubectl label namespace {namespace} {words.INJECT}-',
+            err=True,
+        )
+        raise SystemExit(1)
     for warning in trial.warnings:
         click.echo(f"Warning: {warning}", err=True)
     if not trial.missing:

@@ -6,8 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from caios_federation.api import vocabulary as words
+from caios_federation.api.objects import mapping_of
 from caios_federation.clients import errors
-from caios_federation.clients.kubernetes import POD, SERVICE_ACCOUNT, KubernetesClient
+from caios_federation.clients.kubernetes import (
+    NAMESPACE,
+    POD,
+    SERVICE_ACCOUNT,
+    KubernetesClient,
+)
 from caios_federation.core.trial import find_missing, render_trial_account, render_trial_pod
 
 _RETRY_SECONDS: Final = 1.0
@@ -35,6 +42,18 @@ async def try_injection(
         return await _until_injected(client, namespace, account, deadline_seconds)
     async with _trial_account(client, namespace) as name:
         return await _until_injected(client, namespace, name, deadline_seconds)
+
+
+async def is_switched_off(client: KubernetesClient, namespace: str) -> bool:
+    """Tell whether a label of the namespace switches injection off; no where it may not be read.
+
+    Raises ClientError.
+    """
+    try:
+        body = await client.read(NAMESPACE, "", namespace)
+    except errors.PermissionDenied:
+        return False
+    return mapping_of(mapping_of(body, "metadata"), "labels").get(words.INJECT) == words.FALSE
 
 
 async def _until_injected(

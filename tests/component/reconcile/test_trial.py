@@ -4,7 +4,7 @@ import pytest
 from aiohttp import web
 
 from caios_federation.clients import errors
-from caios_federation.reconcile.trial import Trial, try_injection
+from caios_federation.reconcile.trial import Trial, is_switched_off, try_injection
 from component.clients.api_server import Answer, Seen, failure, reply, scripted
 
 ACCOUNTS = "/api/v1/namespaces/team-a/serviceaccounts"
@@ -82,3 +82,17 @@ async def test_a_service_account_that_cannot_be_deleted_is_named() -> None:
     assert refused.value.__notes__ == [
         "left behind: kubectl delete serviceaccount -n team-a caios-federation-check-x"
     ]
+
+
+async def test_a_label_of_the_namespace_is_seen_where_it_may_be_read() -> None:
+    answers = {
+        "off": reply(metadata={"labels": {"caios.coreweave.com/inject": "false"}}),
+        "on": reply(metadata={"labels": {"caios.coreweave.com/inject": "true"}}),
+        "secret": failure(403, "forbidden"),
+    }
+
+    async def answer(request: Seen) -> web.StreamResponse:
+        return answers[request.path.removeprefix("/api/v1/namespaces/")]
+
+    async with scripted(answer) as api:
+        assert [await is_switched_off(api.client, name) for name in answers] == [True, False, False]

@@ -41,20 +41,24 @@ def test_the_pod_passes_the_restricted_profile(world: World, namespace: str) -> 
 
 def test_a_namespace_that_opted_out_is_a_finding(world: World, namespace: str) -> None:
     world.kubectl.run("label", "namespace", namespace, "caios.coreweave.com/inject=false")
-    ran = checked(world, f"--namespace={namespace}", "--timeout=0")
+    ran = checked(world, f"--namespace={namespace}")
     assert (ran.returncode, ran.stdout) == (1, "")
-    lines = ran.stderr.splitlines()
-    assert lines[0] == f"a Pod in namespace {namespace} is not injected; it lacks:"
-    assert "  variable AWS_CONTAINER_CREDENTIALS_FULL_URI" in lines
-    assert any(line.startswith(f"  kubectl get namespace {namespace}") for line in lines)
+    assert ran.stderr == (
+        f"Pods in namespace {namespace} are not injected: its label caios.coreweave.com/inject is "
+        f'"false". To remove it: kubectl label namespace {namespace} caios.coreweave.com/inject-\n'
+    )
     assert accounts(world, namespace) <= {"default"}
 
 
 def test_a_service_account_of_the_users_is_checked_as_it_is(world: World, namespace: str) -> None:
     world.apply(annotated(namespace, "reader", inject="true", federation="missing"))
     ran = checked(world, f"--namespace={namespace}", "--service-account=reader", "--timeout=0")
-    assert ran.returncode == 1
-    assert "StorageFederation 'missing' does not exist" in ran.stderr
+    assert (ran.returncode, ran.stdout) == (1, "")
+    lines = ran.stderr.splitlines()
+    assert "StorageFederation 'missing' does not exist" in lines[0]
+    assert f"a Pod in namespace {namespace} is not injected; it lacks:" in lines
+    assert "  variable AWS_CONTAINER_CREDENTIALS_FULL_URI" in lines
+    assert any(line.startswith(f"  kubectl get fsb -n {namespace}") for line in lines)
     assert "reader" in accounts(world, namespace)
 
 
