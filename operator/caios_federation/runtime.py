@@ -7,6 +7,7 @@ ends the process, visibly.
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -142,7 +143,8 @@ def runtime_of(memo: object) -> Runtime:
 @asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Connect, fill the caches in the background, and act if the role says so."""
-    metrics = Metrics(settings.role, commit=settings.observability.commit)
+    commit = os.environ.get(words.SOURCE_COMMIT) or "unknown"
+    metrics = Metrics(settings.role, commit=commit)
     async with (
         _observed(settings.observability, metrics) as endpoints,
         connect(answered=metrics.kubernetes_answered) as client,

@@ -137,9 +137,6 @@ class ObservabilitySettings(_Group):
     """Address to listen on."""
     port: int = Field(default=8080, ge=0, le=65535)
     """Port to listen on; 0 takes a free one."""
-    commit: str = "unknown"
-    """What the program was built of, shown by the metric `caios_federation_build_info`. The image
-    sets it."""
 
 
 class WebhookSettings(_Group):

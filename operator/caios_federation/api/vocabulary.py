@@ -117,6 +117,9 @@ MIRROR_POD: Final = "kubernetes.io/config.mirror"
 NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 """Label that every Namespace carries."""
 
+SOURCE_COMMIT: Final = "SOURCE_COMMIT"
+"""Variable in which the image says what it was built of; none of the settings."""
+
 # CoreWeave ------------------------------------------------------------------------------------
 
 DEFAULT_API_ENDPOINT: Final = "https://api.coreweave.com"

@@ -45,7 +45,7 @@ class Process:
             role=role,
             admission=AdmissionSettings(host="127.0.0.1", tls_poll_seconds=0.02),
             certificates=CertificateSettings(directory=directory / "tls"),
-            observability=ObservabilitySettings(host="127.0.0.1", port=0, commit="abc123"),
+            observability=ObservabilitySettings(host="127.0.0.1", port=0),
             caches=CacheSettings(audit_period_seconds=0.02),
         )
 
@@ -96,6 +96,7 @@ async def observed(
     here.cluster.items["storagefederations"] = [builders.federation()]
 
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("SOURCE_COMMIT", "abc123")
     monkeypatch.setattr(runtime_module, "_CRD_POLL_SECONDS", 0.01)  # a constant of seconds
     kubeconfig = directory / "kubeconfig"
     # The official client reads KUBECONFIG when it is imported.
