@@ -56,7 +56,9 @@ def requests_of(
     return {
         use
         for entry in entries(audit_log)
-        if entry["user"]["username"] in usernames and (since is None or _received(entry) >= since)
+        # Who is not known at all has no name.
+        if entry["user"].get("username") in usernames
+        and (since is None or _received(entry) >= since)
         for use in uses(entry)
     }
 

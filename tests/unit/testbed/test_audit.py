@@ -32,6 +32,13 @@ def test_requests_of_the_given_users_are_told_once_each(tmp_path: Path) -> None:
     assert requests_of(log, {OPERATOR}) == {Use("list", "pods", code=200)}
 
 
+def test_requests_of_nobody_who_is_known_are_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    log.write_text(lines(entry("list", 401, resource="pods") | {"user": {}}))
+
+    assert requests_of(log, {OPERATOR}) == set()
+
+
 def test_requests_before_the_given_moment_are_left_out(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
     moments = {"pods": "2026-01-01T10:00:00.250000Z", "nodes": "2026-01-01T10:00:00.750000Z"}
