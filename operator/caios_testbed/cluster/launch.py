@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from caios_testbed.cluster import components, containers
+from caios_testbed.cluster import components, containers, leftovers, share
 from caios_testbed.cluster.api import Api
 from caios_testbed.cluster.components import Plan
 from caios_testbed.cluster.node import Node
 from caios_testbed.cluster.oci import Image
-from caios_testbed.cluster.process import listening
+from caios_testbed.cluster.process import PROC, listening
 from caios_testbed.cluster.progress import Progress
 from caios_testbed.cluster.roster import Roster
 
@@ -29,6 +29,7 @@ def launch(plan: Plan, node: Node, roster: Roster, sandbox: Image, progress: Pro
         roster.start("kube-apiserver", components.apiserver(plan))
         dnsmasq = roster.start("dnsmasq", node.dnsmasq())
         start_containerd(node, roster)
+        share.weigh_pods(leftovers.cgroup_roots((PROC / "mounts").read_text()))
         containers.import_image(node.socket, sandbox.tar)
         wait_for_apiserver(api, roster)
     with progress.step("node ready", "waiting for the node"):
