@@ -1,5 +1,7 @@
 """What the running process holds, as `/metrics` shows it: read when it is scraped."""
 
+import asyncio
+
 from caios_federation.admission.server import AdmissionServer
 from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import ConditionType, Reason, Status
@@ -12,7 +14,10 @@ from caios_federation.reconcile.leader import Leader
 
 
 def read_state(caches: Caches, server: AdmissionServer | None, leader: Leader | None) -> State:
-    """Return what there is to tell. Only who may lead knows the statuses of bindings."""
+    """Return what there is to tell. Only who may lead knows the statuses of bindings.
+
+    To be called in the event loop.
+    """
     controller = None if leader is None else leader.controller
     filled = leader is not None and caches.synced.is_set()
     bindings = list(caches.bindings.objects.values()) if filled else []
@@ -35,6 +40,7 @@ def read_state(caches: Caches, server: AdmissionServer | None, leader: Leader | 
         managed_policies=sum(map(_is_in_force, bindings)) if filled else None,
         certificate_expires=expires.timestamp() if expires else None,
         leads=None if leader is None else controller is not None,
+        tasks=len(asyncio.all_tasks()),
     )
 
 

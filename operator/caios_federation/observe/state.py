@@ -24,6 +24,7 @@ class State:
     managed_policies: int | None = None
     certificate_expires: float | None = None
     leads: bool | None = None
+    tasks: int | None = None
 
 
 class StateCollector(Collector):
@@ -66,6 +67,7 @@ class StateCollector(Collector):
         yield _plain(
             "leader", "Whether this process acts: 1 for one, 0 for the others.", state.leads
         )
+        yield _plain("asyncio_tasks", "Tasks of the event loop that have not ended.", state.tasks)
 
 
 def _gauge(name: str, documentation: str, *labels: str) -> GaugeMetricFamily:

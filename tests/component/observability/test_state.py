@@ -1,5 +1,7 @@
 """What is read of a process when it is scraped."""
 
+import asyncio
+
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
@@ -62,6 +64,17 @@ async def test_every_controller_knows_bindings_and_policies(leads: bool) -> None
     assert seen("managed_policies") == 1
     assert seen("cache_objects", kind="FederatedStorageBinding") == 4
     assert seen("cache_objects", kind="ServiceAccount") == 1
+
+
+async def test_a_task_counts_until_it_has_ended() -> None:
+    before = (await shown(known(), leads=False))("asyncio_tasks")
+    more = asyncio.create_task(asyncio.Event().wait())
+    during = (await shown(known(), leads=False))("asyncio_tasks")
+    more.cancel()
+    await asyncio.wait([more])
+    after = (await shown(known(), leads=False))("asyncio_tasks")
+    assert before is not None
+    assert (during, after) == (before + 1, before)
 
 
 async def test_the_queue_is_that_of_who_acts() -> None:
