@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Seconds for the removal, once no controller acts.",
 )
-def uninstall(timeout: float) -> None:
+@click.option(
+    "--api-token-secret",
+    "token_secrets",
+    multiple=True,
+    help="Secret with CoreWeave's API token, to be named among what is left; repeatable. Those of "
+    "StorageFederations that are still there are known.",
+)
+def uninstall(timeout: float, token_secrets: tuple[str, ...]) -> None:
     """Remove what the operator keeps in a cluster, and say what is left on purpose.
 
     Removed are the webhook configuration, the finalizer of every FederatedStorageBinding, the
@@ -36,7 +43,7 @@ def uninstall(timeout: float) -> None:
     async def work(client: "KubernetesClient") -> Report:
         from caios_federation.reconcile.uninstall import uninstall as remove  # noqa: PLC0415
 
-        return await remove(client, settings, deadline_seconds=timeout)
+        return await remove(client, settings, deadline_seconds=timeout, token_secrets=token_secrets)
 
     report = with_cluster(work)
     for line in render_report(report):

@@ -1,6 +1,7 @@
 """Uninstalling: clean up as the one that acts, so that no controller puts things back meanwhile."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from caios_federation.api.objects import mapping_of
@@ -17,14 +18,20 @@ back within a few seconds."""
 
 
 async def uninstall(
-    client: KubernetesClient, settings: Settings, *, deadline_seconds: float
+    client: KubernetesClient,
+    settings: Settings,
+    *,
+    deadline_seconds: float,
+    token_secrets: Sequence[str] = (),
 ) -> Report:
     """Take the Lease, clean up, remove the Lease; return what was done.
+
+    `token_secrets` are told to be left, beside those that StorageFederations name.
 
     Raises Rejected where a controller keeps the Lease, and Unavailable where nobody knows who has
     it. Nothing was removed then.
     """
-    report = Report(settings.namespace)
+    report = Report(settings.namespace, token_secrets=[*token_secrets])
     begun, ending = asyncio.Event(), asyncio.Event()
     troubles: list[str] = []
 
@@ -34,7 +41,7 @@ async def uninstall(
             return
         begun.set()
         # What a term that was cut short removed stays on record; what it found is found again.
-        report = Report(settings.namespace, removed=report.removed)
+        report = Report(settings.namespace, removed=report.removed, token_secrets=[*token_secrets])
         try:
             async with asyncio.timeout(deadline_seconds):
                 await clean_up(client, settings, report)

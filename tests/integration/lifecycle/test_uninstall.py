@@ -219,6 +219,15 @@ def test_a_second_call_finds_nothing_to_do(installed: Site) -> None:
     assert "of FederatedStorageBinding" not in again.out.partition("Left on purpose")[0]
 
 
+def test_a_secret_that_no_federation_names_any_more_is_told_of_all_the_same(
+    with_crds: Site,
+) -> None:
+    site, option = with_crds, "--api-token-secret=coreweave-api-token"
+    ran = site.run(site.grant(cluster=CLUSTER, own=OWN), "uninstall", option, **SHORT)
+    told = f"  Secret {site.namespace}/coreweave-api-token with CoreWeave's API token"
+    assert ran.out.count(told) == 1
+
+
 def test_a_certificate_of_somebody_else_stays(with_crds: Site) -> None:
     with_crds.apply(secret(with_crds, ours=False))
     ran = uninstalled(with_crds)
