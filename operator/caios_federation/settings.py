@@ -206,7 +206,8 @@ class ReconcileSettings(_Group):
     probe_seconds: float = Field(default=60, gt=0)
     """How often each StorageFederation looks at its API token, its trust and the webhook."""
     missed_seconds: float = Field(default=60, gt=0)
-    """How often a binding looks at its Pods again while some missed injection."""
+    """How often a binding looks at its Pods again while some missed injection, or while nobody
+    injects."""
 
 
 class CoreWeaveSettings(_Group):

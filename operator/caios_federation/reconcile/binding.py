@@ -159,6 +159,7 @@ async def _look_at_pods(
     again = remedied.again_after_seconds
     if remedied.pods.missed:
         told.add(events.pods_missed(subject))
+    if remedied.pods.missed or serving is None:  # while nobody injects, more may miss it
         soon = settings.reconcile.missed_seconds
         again = soon if again is None else min(soon, again)
     told.update(events.pods_restarted(subject, sentence) for sentence in remedied.restarted)

@@ -149,3 +149,22 @@ async def test_bindings_that_are_gone_leave_nothing_in_memory() -> None:
             here.forget(body)
             await reconcile(here, f"b{number}")
         assert here.acting.episodes._posted == {}
+
+
+async def test_pods_are_looked_at_again_soon_while_nobody_injects() -> None:
+    """Those that are created meanwhile miss it, and no event tells of them."""
+    serving = builders.federation()
+    serving["status"] = {
+        "conditions": [
+            {
+                "type": "InjectionServing",
+                "status": "True",
+                "lastTransitionTime": "2026-11-24T11:00:00Z",
+            }
+        ]
+    }
+    async with world(ACCOUNT, BINDING) as here:
+        soon = here.acting.settings.reconcile.missed_seconds
+        assert await here.reconcile() == soon
+        here.know(serving)
+        assert await here.reconcile() is None
