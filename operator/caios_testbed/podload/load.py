@@ -33,6 +33,8 @@ from caios_testbed.podload.tally import Phase, Record, Result
 
 ATTEMPT_SECONDS = 30.0
 """One request: admission may take two webhook timeouts of 5 s, and a lost packet's answer none."""
+CLEAR_SECONDS = 300.0
+"""Until all Pods are deleted in the end; on a machine that is busy they may be thousands."""
 PAUSE_SECONDS = 0.2
 """Between two attempts."""
 BETWEEN = "between phases"
@@ -129,7 +131,7 @@ class PodLoad:
                     creating.create_task(self._client(number))
             clean.cancel()
         async with self._session() as session:
-            deadline = time.monotonic() + self.patience_seconds
+            deadline = time.monotonic() + CLEAR_SECONDS
             while not await self._delete(session, f"{RUN}={self._run}"):
                 if time.monotonic() > deadline:
                     raise ClusterError(f"podload: Pods of {self.namespace} cannot be deleted")
