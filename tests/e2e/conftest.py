@@ -13,7 +13,7 @@ from caios_testbed.cluster.progress import Progress
 from caios_testbed.cluster.waiting import eventually
 from caios_testbed.demo.stage import Stage
 from caios_testbed.demo.terminal import Terminal
-from caios_testbed.demo.walk import Walk
+from caios_testbed.demo.walk import FEDERATION, Walk
 
 CLUSTER = "caios-e2e"
 DEADLINE_SECONDS = 60.0
@@ -65,14 +65,18 @@ class Walked:
 
 @pytest.fixture(scope="session")
 def walked() -> Iterator[Walked]:
-    """Yield the stage with tutorial and short way walked; strike it in the end."""
+    """Yield the stage with tutorial and short way walked; strike it in the end.
+
+    The operator is there with the tutorial's values, whose trust the short way has renewed.
+    """
     stage, lines = Stage(CLUSTER), list[str]()
     stage.strike()
     try:
-        images = stage.set_up(Progress(print))
-        walk = Walk(stage, Terminal(lines.append, {}), *images)
+        walk = Walk(stage, Terminal(lines.append, {}), stage.set_up(Progress(print)))
         walk.tutorial()
         walk.short_way()
+        stage.release.rollback()  # to the values of the tutorial
+        walk.wait_ready(FEDERATION, kind="sfed")
         yield Walked(stage, walk, lines)
     finally:
         print("\n".join(lines))

@@ -29,9 +29,19 @@ class EmulatorProcess:
         return directories.state(_NAME, self.cluster.name)
 
     @property
+    def logs(self) -> list[Path]:
+        """What it has logged, this time and before."""
+        return sorted((self.directory / "logs").glob("*.log"))
+
+    @property
     def authority(self) -> Authority:
         """The CA that its certificate chains to."""
         return Authority.at(self._authority, "caios-testbed CA")
+
+    @property
+    def ca_file(self) -> Path:
+        """That CA's certificate, once the emulator was started."""
+        return self._authority / "ca.crt"
 
     def start(self) -> None:
         """Start it anew: it forgets what it was told before. Raises ClusterError."""

@@ -12,7 +12,8 @@ from caios_testbed.cluster.progress import Progress
 from caios_testbed.demo.stage import Stage
 from caios_testbed.demo.terminal import Terminal
 from caios_testbed.demo.walk import DemoError, Walk
-from caios_testbed.product import CHECKOUT, MANIFESTS, CommandError
+from caios_testbed.product import CHECKOUT, CommandError
+from caios_testbed.release import CHART, CONTROLLER, WEBHOOK, deployment
 
 _NAME = click.option("--name", default="caios", show_default=True, help="Name of the cluster.")
 
@@ -30,13 +31,14 @@ def up(name: str) -> None:
     stage = Stage(name)
     progress = Progress(click.echo)
     try:
-        cli_image, workload_image = stage.set_up(progress)
+        images = stage.set_up(progress)
         short = {
             str(stage.kubectl.program): "kubectl",
+            stage.release.helm("list")[0]: "helm",
             f"--kubeconfig={stage.kubectl.kubeconfig}": "",
             **{str(path): str(path.relative_to(CHECKOUT)) for path in _shown_paths()},
         }
-        walk = Walk(stage, Terminal(click.echo, short), cli_image, workload_image)
+        walk = Walk(stage, Terminal(click.echo, short), images)
         walk.tutorial()
         walk.short_way()
     except (ClusterError, CommandError, DemoError) as error:
@@ -47,7 +49,7 @@ def up(name: str) -> None:
 @demo.command()
 @_NAME
 def down(name: str) -> None:
-    """End operator, emulator and cluster."""
+    """End cluster and emulator, and the operator with them."""
     stage = Stage(name)
     try:
         with Progress(click.echo).step("demo ended", "ending the demo"):
@@ -58,7 +60,7 @@ def down(name: str) -> None:
 
 def _shown_paths() -> list[Path]:
     samples = (CHECKOUT / "deploy" / "samples").glob("*/*.yaml")
-    return [*MANIFESTS, *samples]
+    return [CHART, *samples]
 
 
 def _epilogue(stage: Stage, seconds: float) -> str:
@@ -69,8 +71,9 @@ Everything is still running. Look around:
   export KUBECONFIG={stage.cluster.kubeconfig}
   {stage.kubectl.program} get fsb,sfed,pods -A
   {stage.kubectl.program} describe fsb object-storage
-  less {stage.product.log}
-  curl --cacert {stage.authority / "ca.crt"} \\
+  {stage.kubectl.program} logs -n {stage.release.namespace} {deployment(CONTROLLER)}
+  {stage.kubectl.program} logs -n {stage.release.namespace} {deployment(WEBHOOK)} --all-pods
+  curl --cacert {stage.ca_file} \\
     --resolve api.coreweave.com:443:{stage.cluster.cluster_address} \\
     https://api.coreweave.com/testbed/requests
 End it:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from caios_testbed.cluster.waiting import eventually
 from caios_testbed.product import CommandError
 
-LIMIT_SECONDS = 60
-"""For one command, and for what is waited for."""
+LIMIT_SECONDS = 180
+"""For one command, and for what is waited for: Pods start, on a machine that may be busy."""
 
 
 @dataclass(frozen=True, slots=True)

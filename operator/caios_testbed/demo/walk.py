@@ -16,13 +16,16 @@ from typing import Any
 import yaml
 
 from caios_testbed.cluster.waiting import eventually
-from caios_testbed.coreweave.settings import DEMO_TOKEN
-from caios_testbed.demo.stage import Stage
-from caios_testbed.demo.terminal import Terminal
-from caios_testbed.product import CHECKOUT, MANIFESTS, NAMESPACE, CommandError
+from caios_testbed.coreweave.settings import DEMO_ORGANIZATION, DEMO_TOKEN
+from caios_testbed.demo.stage import Images, Stage
+from caios_testbed.demo.terminal import LIMIT_SECONDS, Terminal
+from caios_testbed.product import CHECKOUT, CommandError
+from caios_testbed.release import CHART, NAME
 
 TUTORIAL = CHECKOUT / "deploy" / "samples" / "tutorial"
 MANAGED = CHECKOUT / "deploy" / "samples" / "managed"
+FEDERATION = "default"
+REGION = "US-CENTRAL-05A"
 TEAM = "vision"
 READER = "reader"
 TOKEN_SECRET = "coreweave-api-token"  # noqa: S105  # a Secret's name
@@ -48,8 +51,7 @@ class Walk:
 
     stage: Stage
     terminal: Terminal
-    cli_image: str
-    workload_image: str
+    images: Images
 
     def tutorial(self) -> None:
         """Walk the tutorial, then show what happens without its policy. Raises DemoError."""
@@ -71,24 +73,39 @@ class Walk:
 
     def clear(self) -> None:
         """Remove what an earlier walk on this cluster left, so that this one shows the same."""
-        kubectl = self.stage.kubectl
+        kubectl, release = self.stage.kubectl, self.stage.release
         if "storagefederations" in kubectl.run("get", "crd", "-o=name"):
             gone = ("delete", "--ignore-not-found", "--wait", "--timeout=30s")
-            kubectl.run(*gone, "-f", TUTORIAL, "-f", MANAGED)
-            kubectl.run(*gone, "secret", TOKEN_SECRET, f"--namespace={NAMESPACE}")
+            manifests = ("-f", MANAGED / "reader-pod.yaml", "-f", MANAGED / "reader.yaml")
+            kubectl.run(*gone, *manifests, "-f", TUTORIAL)
+        if release.installed:
+            release.uninstall()
+            secret = ("delete", "secret", TOKEN_SECRET, f"--namespace={release.namespace}")
+            kubectl.run(*secret, "--ignore-not-found")
 
     def install(self) -> None:
         """Install the operator, and say organization and region once."""
-        terminal, product = self.terminal, self.stage.product
-        terminal.heading("Install the operator (in place of the Pod Identity Webhook)")
-        for path in MANIFESTS:
-            self.kubectl("apply", "-f", str(path))
-        product.install()
-        terminal.write("$ caios-federation run --role all &")
-        product.start(self.stage.surroundings)
+        self.terminal.heading("Install the operator (in place of the Pod Identity Webhook)")
+        tag = self.images.operator.rpartition(":")[2]
+        self.terminal.run(
+            self.stage.release.helm(
+                "install",
+                *(NAME, str(CHART), "--create-namespace"),
+                *("--set", f"config.orgID={DEMO_ORGANIZATION}"),
+                *("--set", f"config.region={REGION}"),
+                *("--set", f"image.tag={tag}"),
+                *("--set-file", f"coreweave.caBundle={self.stage.ca_file}"),
+            )
+        )
+        self.stage.release.publish_service()
+        where = f"--namespace={self.stage.release.namespace}"
+        limit = f"--timeout={LIMIT_SECONDS}s"
+        self.kubectl("wait", "--for=condition=Available", "deployment", "--all", where, limit)
+        self.kubectl("get", "pods", where)
+        self.wait_ready(FEDERATION, kind="sfed")
+        self.terminal.say("The chart made this of config.orgID and config.region:")
+        self.kubectl("get", "sfed")
         self.kubectl("get", "mutatingwebhookconfigurations")
-        terminal.say("What the chart makes of config.orgID and config.region:")
-        self.apply("storagefederation.yaml")
 
     def register(self) -> str:
         """Register the cluster's issuer, as the Console's form does. Return the issuer."""
@@ -133,7 +150,7 @@ class Walk:
     def run_workload(self) -> None:
         """Create the tutorial's workload, and show what injection added to it."""
         self.terminal.heading("Create a workload that uses the service account")
-        self.apply("object-storage-pod.yaml", "[CONTAINER-IMAGE]", self.workload_image)
+        self.apply("object-storage-pod.yaml", "[CONTAINER-IMAGE]", self.images.workload)
         self.terminal.say("What injection added to the Pod:")
         added = _added(self.pod("my-workload"))
         self.terminal.write(yaml.safe_dump(added, sort_keys=False).rstrip())
@@ -141,13 +158,13 @@ class Walk:
         mount = added["spec"]["containers"][0]["volumeMounts"][0]["mountPath"]
         self.kubectl("exec", "my-workload", "--", "ls", "-lL", f"{mount}/")
         self.terminal.say("The tutorial takes buckets for granted; this Pod makes two.")
-        self.apply("make-buckets-pod.yaml", "amazon/aws-cli", self.cli_image)
+        self.apply("make-buckets-pod.yaml", "amazon/aws-cli", self.images.cli)
         self.logs("make-buckets", r"model\.txt")
 
     def list_buckets(self) -> None:
         """Run the tutorial's test Pod, which must list the buckets."""
         self.terminal.heading("Verify the webhook injection")
-        self.apply("test-webhook-pod.yaml", "amazon/aws-cli", self.cli_image)
+        self.apply("test-webhook-pod.yaml", "amazon/aws-cli", self.images.cli)
         text = self.logs("test-webhook", r'"Buckets": \[[^\]]*\]')
         found = sorted(re.findall(r'"Name": "([^"]+)"', text))
         if found != BUCKETS:
@@ -158,28 +175,36 @@ class Walk:
         """Take the policy away: the same Pod must now be denied, and nothing else be wrong."""
         self.terminal.heading("The same without the policy: access is denied")
         self.coreweave("DELETE", f"{POLICIES}/{policy}")
-        self.apply("test-webhook-pod.yaml", "amazon/aws-cli", self.cli_image)
+        self.apply("test-webhook-pod.yaml", "amazon/aws-cli", self.images.cli)
         self.logs("test-webhook", r"response 403 .*permission denied|AccessDenied")
         self.kubectl("delete", "pod", "test-webhook", "--wait=true")
 
     # -- the short way ------------------------------------------------------------------------
 
     def manage(self) -> None:
-        """Let the operator manage the organization; it starts with what was done by hand."""
+        """Have the operator do what was done by hand, from an upgrade of its release on."""
         terminal = self.terminal
         terminal.heading("The short way: let the operator do it")
         terminal.say("Forget what was registered by hand.")
         listed = json.loads(self.coreweave("POST", f"{CONFIGURATIONS}/ListOIDCConfigs", {}))
         for found in listed.get("configs", []):
             self.coreweave("POST", f"{CONFIGURATIONS}/DeleteOIDCConfig", {"uid": found["uid"]})
-        secret = ("create", "secret", "generic", TOKEN_SECRET, f"--namespace={NAMESPACE}")
+        release = self.stage.release
+        where = f"--namespace={release.namespace}"
+        secret = ("create", "secret", "generic", TOKEN_SECRET, where)
         terminal.run(
             self.stage.kubectl.command(*secret, f"--from-literal=token={DEMO_TOKEN}"),
             shown=f"kubectl {' '.join(secret)} --from-literal=token=$COREWEAVE_API_TOKEN",
         )
-        self.apply(MANAGED / "storagefederation.yaml")
-        self.wait_ready("managed", kind="sfed")
+        values = MANAGED / "values.yaml"
+        terminal.write(values.read_text().rstrip())
+        upgrade = ("upgrade", NAME, str(CHART), "--reuse-values", "--values", str(values))
+        terminal.run(release.helm(*upgrade))
+        self.wait_ready(FEDERATION, kind="sfed")
         self.kubectl("get", "sfed")
+        terminal.say("The tutorial's binding grants every bucket. The rules above allow it none:")
+        binding = self.stage.kubectl.command("get", "fsb", BINDING)
+        terminal.run_until(binding, "GrantNotAllowed")
 
     def bind(self) -> str:
         """Apply one binding; return the name of the policy that it made."""
@@ -196,7 +221,7 @@ class Walk:
     def use(self) -> None:
         """Read what may be read, and be refused everything else."""
         self.terminal.heading("Its Pod reads that bucket, and nothing more")
-        self.apply(MANAGED / "reader-pod.yaml", "amazon/aws-cli", self.cli_image)
+        self.apply(MANAGED / "reader-pod.yaml", "amazon/aws-cli", self.images.cli)
         where = f"--namespace={TEAM}"
         self.kubectl("wait", "--for=condition=Ready", f"pod/{READER}", where, "--timeout=60s")
         found = self.kubectl(*self.aws("s3", "cp", "s3://training-data/set.txt", "-"))
@@ -260,11 +285,14 @@ class Walk:
         where = f"--namespace={namespace}"
 
         def ready() -> bool:
-            path = '-o=jsonpath={.status.conditions[?(@.type=="Ready")].status}'
             try:
-                return self.stage.kubectl.run("get", kind, name, where, path) == "True"
+                found = json.loads(self.stage.kubectl.run("get", kind, name, where, "-o=json"))
             except CommandError:
                 return False
+            status = found.get("status", {})
+            conditions = {c["type"]: c["status"] for c in status.get("conditions", ())}
+            current = status.get("observedGeneration") == found["metadata"]["generation"]
+            return current and conditions.get("Ready") == "True"
 
         if not eventually(ready, WAIT_SECONDS):
             described = self.stage.kubectl.run("describe", "sfed,fsb", "-A")
