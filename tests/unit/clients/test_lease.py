@@ -125,6 +125,32 @@ def test_one_that_is_cut_off_stops_before_another_may_begin(world: World, broken
     assert orderly(world)
 
 
+def test_what_waits_for_an_answer_is_given_up_in_time_too(world: World) -> None:
+    """It sends nothing that could be held back; it has to be cancelled."""
+    first, _ = pair(world)
+    first.work.lost = True
+    world.advance(1)
+    first.link.lost = True
+    seconds = world.until(lambda: first.acting == 0)
+    assert seconds <= SETTINGS.renew_deadline_seconds + AT_ONCE
+
+
+def test_time_to_act_counts_from_before_a_renewal_that_is_answered_late(world: World) -> None:
+    """The others may have seen it when it was written, long before its answer came."""
+    first, _ = pair(world)
+    first.link.back = 4.5
+
+    def renewed() -> object:
+        return world.server.read()["spec"]["renewTime"]
+
+    world.advance(10)
+    before = renewed()
+    world.until(lambda: renewed() != before)
+    first.link.lost = True
+    seconds = world.until(lambda: first.acting == 0)
+    assert seconds <= SETTINGS.renew_deadline_seconds
+
+
 @pytest.mark.parametrize(
     "refusal", [errors.Unavailable, errors.PermissionDenied, errors.Unauthenticated]
 )
