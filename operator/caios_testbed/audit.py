@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 Entry = Mapping[str, Any]
 """One line of the log: JSON."""
+DECISION = "authorization.k8s.io/decision"
+"""Annotation of a request: whether it was authorized."""
 FAILED_OPEN = "failed-open.mutation.webhook.admission.k8s.io/"
 """Annotations of a request that name each webhook which was called in vain, and ignored.
 
@@ -39,11 +41,13 @@ class Use:
     """The path, where it leads to no resource."""
     code: int = 0
     """Status of the answer."""
+    allowed: bool = False
+    """Whether it is known that the right was there: admission answers 403 too."""
 
     @property
     def refused(self) -> bool:
         """Whether the right was missing."""
-        return self.code == HTTPStatus.FORBIDDEN
+        return self.code == HTTPStatus.FORBIDDEN and not self.allowed
 
 
 def requests_of(
@@ -103,6 +107,8 @@ def uses(entry: Entry) -> list[Use]:
     log has one entry for both.
     """
     code = entry.get("responseStatus", {}).get("code", 0)
+    decision = (entry.get("annotations") or {}).get(DECISION)
+    allowed = code == HTTPStatus.FORBIDDEN and decision == "allow"
     verb, ref = entry["verb"], entry.get("objectRef")
     if ref is None:
         return [Use(verb, url=urlsplit(entry["requestURI"]).path, code=code)]
@@ -115,6 +121,7 @@ def uses(entry: Entry) -> list[Use]:
         ref.get("namespace", ""),
         ref.get("name", "") if named else "",
         code=code,
+        allowed=allowed,
     )
     if verb in {"patch", "update"} and code == HTTPStatus.CREATED:
         return [use, Use("create", use.resource, use.group, use.namespace, use.name, code=code)]

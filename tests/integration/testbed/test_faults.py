@@ -136,7 +136,7 @@ def test_rights_of_a_service_account_are_recorded_as_rbac_sees_them(
     made = requests_of(plane.audit_log, {"system:serviceaccount:default:recorded"})
     only = {"resource": "configmaps", "name": "mine", "namespace": "default"}
     assert unused(rights_of([role]), made) == [Right("delete", **only), Right("get", **only)]
-    where = {"resource": "configmaps", "namespace": "default"}
+    where: dict[str, Any] = {"resource": "configmaps", "namespace": "default"}
     assert {use for use in made if use.resource} == {
         Use("create", name="mine", code=201, **where),
         Use("list", name="mine", code=200, **where),

@@ -118,6 +118,18 @@ def test_a_request_that_is_about_no_resource_is_known_by_its_path() -> None:
     assert uses(asked) == [Use("get", url="/.well-known/openid-configuration", code=200)]
 
 
+def test_what_admission_forbids_was_not_refused_for_lack_of_a_right() -> None:
+    decided = {
+        which: entry("create", 403, resource="pods")
+        | {"annotations": {"authorization.k8s.io/decision": which}}
+        for which in ("allow", "forbid")
+    }
+    assert {which: uses(made)[0].refused for which, made in decided.items()} == {
+        "allow": False,
+        "forbid": True,
+    }
+
+
 def test_only_403_counts_as_refused() -> None:
     assert Use("get", "pods", code=403).refused
     assert not Use("get", "pods", code=404).refused
