@@ -200,7 +200,8 @@ class Run:
     def bring_a_crd_back(self, values: Values) -> None:
         """Delete the CRD of bindings, as by mistake, and upgrade."""
         self.site.kubectl.run("delete", "crd", CRDS[0])
-        self.release.upgrade(merged(values, {"commonLabels": {"upgraded": "true"}}))
+        labels = {"commonLabels": {"upgraded": "true"}}
+        self.release.upgrade(merged(values, labels), self.site.operator)
         wait_for(lambda: bool(self.site.get("crd", CRDS[0])), expected=True)
 
     def leave_something_behind(self) -> None:

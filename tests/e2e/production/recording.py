@@ -32,6 +32,8 @@ class Recording:
     rights: dict[str, set[Right]] = field(default_factory=lambda: defaultdict(set))
     """By the part of the operator: `webhook`, `controller`, and a hook by its name."""
     everybodys: set[Right] = field(default_factory=set)
+    kept: dict[str, set[Use]] = field(default_factory=dict)
+    """What parts did until their recording was ended."""
 
     def take_rights(self) -> None:
         """Add the rights that the release, as it is installed now, gives to its parts."""
@@ -45,8 +47,14 @@ class Recording:
                 self.rights[subject["name"].removeprefix(f"{NAME}-")] |= rights_of([role])
         self.everybodys = rights_of(_cluster_roles(self.release.kubectl, EVERYBODYS))
 
+    def end(self, *parts: str) -> None:
+        """Record no more of `parts`: an uninstallation takes their rights away first."""
+        self.kept |= {part: self.uses(part) for part in parts}
+
     def uses(self, part: str) -> set[Use]:
         """Return what a part of the operator asked of the API server."""
+        if part in self.kept:
+            return self.kept[part]
         user = f"system:serviceaccount:{self.release.namespace}:{NAME}-{part}"
         return requests_of(self.release.cluster.audit_log, {user}, self.began)
 

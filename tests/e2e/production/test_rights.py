@@ -12,7 +12,8 @@ from e2e.production.full_run import FULL, MANAGED, Run, put_token
 from e2e.production.recording import Recording
 from e2e.production.site import Site, merged
 
-PARTS = ("webhook", "controller", "crds", "test", "uninstall")
+ROLES = ("webhook", "controller")
+PARTS = (*ROLES, "crds", "test", "uninstall")
 """The operator's roles, and the hooks of its chart."""
 pytestmark = pytest.mark.timeout(900)
 
@@ -44,6 +45,7 @@ def _full(site: Site, namespace: str) -> Recording:
     run.release.test()
     run.bring_a_crd_back(merged(site.values, FULL))
     run.leave_something_behind()
+    recording.end(*ROLES)
     run.release.uninstall()
     return recording
 
@@ -56,6 +58,7 @@ def _plain(site: Site, namespace: str) -> Recording:
     run.read_an_account_live()
     run.follow_an_annotation()
     run.lose_the_lease()
+    recording.end(*ROLES)
     run.release.uninstall()
     return recording
 
