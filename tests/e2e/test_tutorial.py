@@ -165,6 +165,7 @@ def test_the_operator_wrote_nothing_but_its_own_objects(walked: Walked) -> None:
         ("patch", "federatedstoragebindings/status"),
         ("create", "serviceaccounts/token"),
         ("patch", "deployments"),
+        ("create", "secrets"),
         ("patch", "secrets"),
         ("patch", "storagefederations/status"),
         ("patch", "mutatingwebhookconfigurations"),
