@@ -11,10 +11,14 @@ from contextlib import contextmanager
 
 from caios_testbed.cluster.failure import ClusterError
 from caios_testbed.cluster.network import POD_NETWORK, Network
+from caios_testbed.cluster.waiting import eventually
 
 TABLE = "testbed-severing"
 SECONDS = 30
 """One command in the namespace."""
+
+CLOSE_SECONDS = 10
+"""Until connections that are to be closed are."""
 
 SS = ("--no-header", "--tcp", "--numeric")
 
@@ -45,19 +49,10 @@ def drop_connections(network: Network, port: int, clients: Sequence[str]) -> int
     `clients` are addresses or networks. Both ends see a reset, and may connect again at once.
     Raises ClusterError.
     """
-    closed = 0
-    for client in clients:
-        # Without `state`, with which ss says that it kills but does not.
-        filters = ("dst", client, "and", "sport", "=", f":{port}")
-        before = _connections(network, filters)
-        _run(network, "ss", "--kill", *SS, *filters)
-        if stuck := before & _connections(network, filters):
-            raise ClusterError(
-                f"{len(stuck)} connections of {client} to the API server do not close; "
-                "has the kernel CONFIG_INET_DIAG_DESTROY?"
-            )
-        closed += len(before)
-    return closed
+    # Without `state`, with which ss says that it kills but does not.
+    return sum(
+        _close(network, ("dst", client, "and", "sport", "=", f":{port}")) for client in clients
+    )
 
 
 @contextmanager
@@ -79,6 +74,22 @@ def blackout(
         yield
     finally:
         _run(network, "nft", "delete", "table", "inet", TABLE)
+
+
+def _close(network: Network, filters: Sequence[str]) -> int:
+    before = _connections(network, filters)
+
+    def gone() -> bool:
+        # Not always at once: what the kernel has in use just then, it passes over.
+        _run(network, "ss", "--kill", *SS, *filters)
+        return not before & _connections(network, filters)
+
+    if not eventually(gone, CLOSE_SECONDS):
+        raise ClusterError(
+            f"connections to the API server do not close ({' '.join(filters)}); "
+            "has the kernel CONFIG_INET_DIAG_DESTROY?"
+        )
+    return len(before)
 
 
 def _connections(network: Network, filters: Sequence[str]) -> set[tuple[str, ...]]:
