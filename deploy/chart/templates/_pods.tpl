@@ -91,16 +91,17 @@ topologySpreadConstraints:
 {{- end -}}
 {{- end }}
 
-{{/* Probes ask the port of metrics. Until the process answers at all, the startup probe is patient;
-readiness is asked often, because the Service follows it. */}}
+{{/* Probes ask the port of metrics. Until the process answers at all, the startup probe is patient, and
+looks often, because a start takes a second or two; readiness is asked often, because the Service
+follows it. */}}
 {{- define "caios.probes" -}}
 startupProbe:
   httpGet:
     path: /healthz
     port: metrics
-  periodSeconds: 2
+  periodSeconds: 1
   timeoutSeconds: 2
-  failureThreshold: 60
+  failureThreshold: 120
 livenessProbe:
   httpGet:
     path: /healthz
@@ -112,9 +113,9 @@ readinessProbe:
   httpGet:
     path: /readyz
     port: metrics
-  periodSeconds: 5
+  periodSeconds: 2
   timeoutSeconds: 3
-  failureThreshold: 2
+  failureThreshold: 3
 {{- end }}
 
 {{/* Settings that the chart makes of other values: (dict NAME text). */}}
