@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from caios_testbed.audit import Use, entries, requests_of, uses
+from caios_testbed.audit import FAILED_OPEN, Use, entries, failed_open, requests_of, uses
 
 OPERATOR = "system:serviceaccount:ops:controller"
 
@@ -53,6 +53,16 @@ def test_requests_before_the_given_moment_are_left_out(tmp_path: Path) -> None:
 
     since = dt.datetime(2026, 1, 1, 10, 0, 0, 500_000, tzinfo=dt.UTC)
     assert requests_of(log, {OPERATOR}, since) == {Use("list", "nodes", code=200)}
+
+
+def test_webhooks_that_were_called_in_vain_are_told_with_the_moment(tmp_path: Path) -> None:
+    log = tmp_path / "audit.log"
+    at = dt.datetime(2026, 1, 1, 10, tzinfo=dt.UTC)
+    vain = {f"{FAILED_OPEN}round_0_index_1": "hook", "authorization.k8s.io/decision": "allow"}
+    asked = {"requestReceivedTimestamp": "2026-01-01T10:00:00.000000Z", "annotations": vain}
+    log.write_text(lines(entry("create", 201), entry("create", 201) | asked))
+
+    assert list(failed_open(log)) == [(at, "hook")]
 
 
 def test_rotated_files_are_read_first(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import datetime as dt
 import io
 import json
 import math
+from collections import Counter
 
 import pytest
 from rich.console import Console
@@ -125,3 +126,15 @@ def test_the_table_has_a_row_for_each_phase_and_their_sum() -> None:
     rows = [line.split() for line in out.getvalue().replace("│", " ").splitlines()]
     assert ["steady", "1", "1", "1", "0", "0", "0", "0", "0", "10.0", "10.0"] in rows
     assert ["all", "2", "2", "1", "1", "0", "0", "0", "0"] in rows
+
+
+def test_what_else_was_counted_stands_beside_it() -> None:
+    phases = [Phase("steady"), Phase("killed")]
+    out = io.StringIO()
+
+    Console(file=out, width=160).print(table(phases, {"lost": Counter(killed=3)}))
+
+    rows = [line.split() for line in out.getvalue().replace("│", " ").splitlines()]
+    assert ["steady", *["0"] * 8, "0", "nan", "nan"] in rows
+    assert ["killed", *["0"] * 8, "3", "nan", "nan"] in rows
+    assert ["all", *["0"] * 8, "3"] in rows
