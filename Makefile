@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SOAK := tests/e2e/production/test_soak.py
 # The checkout's own programs first, also for what they start themselves.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -62,7 +63,11 @@ test-integration: $(READY) ## The operator against a real control plane
 
 .PHONY: test-e2e
 test-e2e: $(READY) ## The tutorial on a real node
-	pytest tests/e2e
+	pytest tests/e2e --ignore=$(SOAK)
+
+.PHONY: soak
+soak: $(READY) ## Four hours of the installed operator's life in fast motion: what grows, what leaks
+	pytest $(SOAK) -s
 
 .PHONY: lint
 lint: $(READY) ## Ruff, formatting, the direction of imports
