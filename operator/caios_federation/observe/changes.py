@@ -9,6 +9,11 @@ from contextvars import ContextVar
 _wrote: ContextVar[bool] = ContextVar("wrote", default=False)
 
 
+def begin() -> None:
+    """Begin a unit of work: what its starter wrote is not of it."""
+    _wrote.set(False)
+
+
 def note_write() -> None:
     """Note that something was written."""
     _wrote.set(True)

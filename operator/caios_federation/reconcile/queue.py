@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from caios_federation.clients.errors import ClientError, Retryable
-from caios_federation.observe.changes import wrote
+from caios_federation.observe.changes import begin, wrote
 from caios_federation.observe.logging import logger
 from caios_federation.observe.metrics import Result
 from caios_federation.settings import ReconcileSettings
@@ -133,6 +133,7 @@ class Queue:
 
     async def _look_at(self, key: Key) -> None:
         began = time.monotonic()
+        begin()
         try:
             result = await self._take(key)
             self._done(key.kind, result, time.monotonic() - began)

@@ -43,6 +43,14 @@ GRANT = {"name": "data", "buckets": ["data"], "access": "ReadOnly"}
 OPEN_RULE = {"name": "all", "namespaceSelector": {}, "buckets": ["*"], "access": ["ReadOnly"]}
 SECRET_PATH = "/api/v1/namespaces/caios-federation/secrets/coreweave"
 BINDING_KIND = "FederatedStorageBinding"
+SERVING = {
+    "type": "InjectionServing",
+    "status": "True",
+    "reason": "Serving",
+    "message": "The webhook is ready",
+    "lastTransitionTime": "2026-11-24T11:00:00Z",
+}
+"""While nobody injects, bindings look at their Pods again each minute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +378,7 @@ def _federation(url: str, **spec: Any) -> builders.Json:  # noqa: ANN401  # JSON
         "endpoints": {"api": url},
         "grantRules": [OPEN_RULE],
     }
-    return builders.federation(**{**usual, **spec})
+    return {**builders.federation(**{**usual, **spec}), "status": {"conditions": [SERVING]}}
 
 
 def secret(token: str = API_TOKEN) -> builders.Json:

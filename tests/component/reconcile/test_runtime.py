@@ -317,7 +317,7 @@ async def test_a_change_before_everything_is_known_is_looked_at_later(
         assert runtime.controller is not None
         queue = runtime.controller.queue
         runtime.observe(runtime.caches.accounts, "ADDED", builders.service_account(inject="true"))
-        assert {key.name for key in queue._queued | queue._active} >= {"reader"}
+        await until(lambda: "reader" in {key.name for key in queue._queued | queue._active})
 
 
 async def told(runtime: Runtime, part: str) -> str:
