@@ -291,6 +291,8 @@ def test_no_write_ever_goes_to_a_service_account_or_a_pod(world: World) -> None:
     writes = set(operator_writes(world.plane.audit_log))
     assert writes <= {
         ("create", "events"),
+        ("create", "secrets"),  # the serving certificate's
+        ("patch", "secrets"),
         ("create", "federatedstoragebindings"),
         ("delete", "federatedstoragebindings"),
         ("patch", "federatedstoragebindings/status"),
