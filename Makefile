@@ -49,24 +49,29 @@ test-unit: $(READY) ## Units, laws, golden files, repository rules: the inner lo
 test-component: $(READY) ## Conversations over loopback: admission server, emulator, clients
 	pytest tests/component -n 2
 
+# Cold, it takes a quarter of an hour; within a test it would look like one that hangs.
+.PHONY: programs
+programs: $(READY) ## Build Kubernetes, helm and what else the tests run, once per user
+	@caios-testbed cluster prepare
+
 .PHONY: test-contract
-test-contract: $(READY) ## The CRDs on a real API server
+test-contract: programs ## The CRDs on a real API server
 	pytest tests/contract
 
 .PHONY: test-chart
-test-chart: $(READY) ## The chart: rendered, linted, refused, accepted by a real API server
+test-chart: programs ## The chart: rendered, linted, refused, accepted by a real API server
 	pytest tests/chart
 
 .PHONY: test-integration
-test-integration: $(READY) ## The operator against a real control plane
+test-integration: programs ## The operator against a real control plane
 	pytest tests/integration
 
 .PHONY: test-e2e
-test-e2e: $(READY) ## The tutorial on a real node
+test-e2e: programs ## The tutorial on a real node
 	pytest tests/e2e --ignore=$(SOAK)
 
 .PHONY: soak
-soak: $(READY) ## Four hours of the installed operator's life in fast motion: what grows, what leaks
+soak: programs ## Four hours of the installed operator's life in fast motion: what grows, what leaks
 	pytest $(SOAK) -s
 
 .PHONY: lint

@@ -10,11 +10,13 @@ from typing import ParamSpec, TypeVar
 import click
 
 from caios_testbed import directories
+from caios_testbed.cluster.binaries import ensure_binaries
 from caios_testbed.cluster.cluster import NAME, Cluster
 from caios_testbed.cluster.controlplane import ControlPlane
 from caios_testbed.cluster.failure import ClusterError
 from caios_testbed.cluster.operator_image import ensure_operator_image
 from caios_testbed.cluster.progress import Progress
+from caios_testbed.cluster.sources import SOURCES
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +44,13 @@ without_node = click.option(
 @click.group()
 def cluster() -> None:
     """Run a real Kubernetes on this machine."""
+
+
+@cluster.command()
+@told
+def prepare() -> None:
+    """Build the programs of clusters and tests, once, so that nothing waits for them later."""
+    ensure_binaries(tuple(SOURCES), Progress(lambda line: click.echo(line, err=True)))
 
 
 @cluster.command()
