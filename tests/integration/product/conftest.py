@@ -1,5 +1,6 @@
 """The operator as a process against a real control plane, once for this folder."""
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import yaml
 from caios_testbed.cluster.controlplane import ControlPlane
 from caios_testbed.cluster.ports import free_ports
 from caios_testbed.cluster.waiting import eventually
-from caios_testbed.product import Kubectl, Product
+from caios_testbed.product import Kubectl, Product, operator_writes
 
 DEADLINE_SECONDS = 30.0
 SETTINGS = {"CAIOS_RECONCILE__RESYNC_SECONDS": "2", "CAIOS_CACHES__AUDIT_PERIOD_SECONDS": "2"}
@@ -51,6 +52,15 @@ class World:
         body = self.get("fsb", namespace, name) or {}
         conditions = body.get("status", {}).get("conditions", [])
         return next((c for c in conditions if c["type"] == kind), {})
+
+    def settled(self) -> bool:
+        """Tell whether the operator writes nothing in two periods of resync and audit.
+
+        Told by the clock: nothing announces that nothing was done.
+        """
+        before = len(operator_writes(self.plane.audit_log))
+        time.sleep(5)
+        return len(operator_writes(self.plane.audit_log)) == before
 
     def dry_run_pod(self, namespace: str, account: str, **metadata: Any) -> dict[str, Any]:  # noqa: ANN401  # JSON
         """Return a Pod as it would be stored."""

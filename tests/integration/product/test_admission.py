@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import json
-import time
 from typing import Any
 
 import pytest
@@ -261,15 +260,7 @@ def test_labels_of_others_on_the_webhook_configuration_are_kept(world: World) ->
 def test_nothing_is_written_while_nothing_changes(world: World, namespace: str) -> None:
     world.apply(annotated(namespace, "reader"))
     wait_for(lambda: world.condition(namespace, "reader", "Ready").get("reason"), "Ready")
-
-    def settled() -> bool:
-        before = len(operator_writes(world.plane.audit_log))
-        # Two periods of resync and audit, told by the clock: nothing announces that nothing was
-        # done.
-        time.sleep(5)
-        return len(operator_writes(world.plane.audit_log)) == before
-
-    assert eventually(settled, 20)
+    assert eventually(world.settled, 20)
 
 
 def test_the_webhook_outlives_the_api_server_and_has_no_ghosts(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from caios_testbed.cluster.waiting import eventually
 from integration.pods.conftest import workload
 from integration.product.conftest import World, bound, injected, wait_for
 
@@ -37,7 +38,7 @@ def test_pods_that_missed_injection_are_restarted_once_and_heal(
     world: World, namespace: str
 ) -> None:
     start(world, namespace, remediation="Restart")
-    healed = "AllFederated", {"total": 2, "federated": 2, "missed": []}
+    healed = "AllFederated", {"total": 2, "federated": 2}
     wait_for(lambda: federated(world, namespace), healed)
     assert all(injected(pod) for pod in world.items("pods", namespace))
     deployment = world.get("deployment", namespace, "trainer")
@@ -47,3 +48,4 @@ def test_pods_that_missed_injection_are_restarted_once_and_heal(
     assert [(event["type"], event["message"].split(" at ")[0]) for event in told] == [
         ("Normal", "restarted Deployment 'trainer'")
     ]
+    assert eventually(world.settled, 20)
