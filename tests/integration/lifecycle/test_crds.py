@@ -1,5 +1,6 @@
 """`crds apply` on a real API server, with the rights of the chart's hook."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -40,10 +41,13 @@ def schema(site: Site, name: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def empty(site: Site) -> Site:
+def empty(site: Site) -> Iterator[Site]:
+    """Yield a site without CRDs, and leave none: other tests could not replace a newer one."""
     site.free_bindings()
-    site.kubectl.run("delete", "crd", "--ignore-not-found", "--wait", *CRDS)
-    return site
+    delete = ("delete", "crd", "--ignore-not-found", "--wait", *CRDS)
+    site.kubectl.run(*delete)
+    yield site
+    site.kubectl.run(*delete)
 
 
 def test_crds_are_created_and_then_unchanged(empty: Site) -> None:
