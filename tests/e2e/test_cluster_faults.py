@@ -172,6 +172,7 @@ apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: caios-federation-{role}
+  labels: {{app.kubernetes.io/name: caios-federation}}
 spec:
   replicas: {{{{ .Values.replicas }}}}
   selector:
