@@ -74,6 +74,10 @@ test-e2e: programs ## The tutorial on a real node
 soak: programs ## Four hours of the installed operator's life in fast motion: what grows, what leaks
 	pytest $(SOAK) -s
 
+.PHONY: bench-admission
+bench-admission: programs ## What an answer of the admission server costs, beside two yardsticks
+	cd tests && python -m benchmarks admission
+
 .PHONY: lint
 lint: $(READY) ## Ruff, formatting, the direction of imports
 	ruff check .

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import kopf
 
-from caios_federation.admission.server import HANDLER_ID
+from caios_federation.admission.dispatch import HANDLER_ID
 from caios_federation.caches import Caches, ObjectCache
 from caios_federation.clients.kubernetes import (
     BINDING,

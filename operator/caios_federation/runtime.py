@@ -19,7 +19,8 @@ import kopf
 
 from caios_federation.admission.certificate import ServingCertificate
 from caios_federation.admission.decide import Decider
-from caios_federation.admission.server import AdmissionServer, current_exchange
+from caios_federation.admission.dispatch import current_exchange
+from caios_federation.admission.server import AdmissionServer
 from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json
 from caios_federation.caches import Caches, Change, ObjectCache

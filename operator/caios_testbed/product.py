@@ -104,6 +104,14 @@ class Product:
         """Whether the process runs."""
         return self._roster.alive(_NAME)
 
+    @property
+    def pid(self) -> int:
+        """The operator's process id. Raises ClusterError where it does not run."""
+        found = self._roster.state.process(_NAME)
+        if found is None or not found.alive:
+            raise ClusterError(f"operator: does not run; its log is {self.log}")
+        return found.pid
+
     def install(self) -> None:
         """Apply the CRDs and the rights, and wait until the CRDs are served."""
         for path in MANIFESTS:

@@ -58,7 +58,9 @@ def audience_of(annotations: Annotations) -> str | None:
 
 def audience_problem(annotations: Annotations) -> str | None:
     """Say what is wrong with the audience; the CRD refuses the same of a binding's."""
-    text = annotations.get(words.AUDIENCE) or ""
+    text = annotations.get(words.AUDIENCE)
+    if not text:
+        return None
     place = f"annotation {words.AUDIENCE} of the ServiceAccount"
     if len(text) > _LONGEST_AUDIENCE:
         return f"{place} is longer than {_LONGEST_AUDIENCE} characters; ignored"
@@ -67,7 +69,9 @@ def audience_problem(annotations: Annotations) -> str | None:
 
 def federation_problem(annotations: Annotations) -> str | None:
     """Say that the annotation names what no StorageFederation can be called, if it does."""
-    text = annotations.get(words.FEDERATION) or words.DEFAULT_FEDERATION
+    text = annotations.get(words.FEDERATION)
+    if not text:
+        return None
     if len(text) <= _LONGEST_NAME and _NAME.fullmatch(text):
         return None
     return f"annotation {words.FEDERATION} is {shown(text)}, not the name of a StorageFederation"

@@ -36,6 +36,8 @@ from caios_federation.core.principal import (
 from caios_federation.core.text import cut, shown
 from caios_federation.core.warning import PodWarning
 
+_OF_POD: Final = f"annotation {words.TOKEN_EXPIRATION} of the Pod"
+_OF_ACCOUNT: Final = f"annotation {words.TOKEN_EXPIRATION} of the ServiceAccount"
 _SECONDS: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
@@ -110,20 +112,19 @@ def compute_values(
     For each value the first explicit source wins: Pod annotation, binding, ServiceAccount
     annotation, federation, built-in.
     """
-    name = shown(federation_name(sources.annotations, sources.binding))
-    account = sources.account
     federation = sources.federation
     if federation is None:
-        missing = f"{account}: StorageFederation {name} does not exist"
+        name = shown(federation_name(sources.annotations, sources.binding))
+        missing = f"{sources.account}: StorageFederation {name} does not exist"
         return _skip(SkipReason.FEDERATION_NOT_FOUND, missing)
     issuer = effective_issuer(federation, sources.discovered_issuer)
     if issuer is None:
-        unknown = f"{account}: the cluster's issuer is not known yet"
+        unknown = f"{sources.account}: the cluster's issuer is not known yet"
         return _skip(SkipReason.ISSUER_UNKNOWN, unknown)
     try:
         principal = render_principal(Identity(issuer, sources.namespace, sources.service_account))
     except ParseError as error:
-        return _skip(SkipReason.IDENTITY_INVALID, f"{account}: {cut(str(error), 120)}")
+        return _skip(SkipReason.IDENTITY_INVALID, f"{sources.account}: {cut(str(error), 120)}")
     spec = sources.binding.spec if sources.binding else None
     seconds, warnings = _expiration(sources, pod_annotations)
     if problem := audience_problem(sources.annotations):
@@ -224,8 +225,7 @@ def annotation_problems(sources: Sources) -> list[str]:
     if problem := unusable_federation(sources):
         problems.append(problem)
     seconds = sources.annotations.get(words.TOKEN_EXPIRATION)
-    place = f"annotation {words.TOKEN_EXPIRATION} of the ServiceAccount"
-    _, problem = parse_expiration(place, seconds)
+    _, problem = parse_expiration(_OF_ACCOUNT, seconds)
     return [*problems, problem] if problem else problems
 
 
@@ -234,8 +234,7 @@ def parse_expiration(place: str, value: object) -> tuple[int | None, PodWarning 
 
     None where it says nothing: then the next source is asked.
     """
-    text = "" if value is None else str(value).strip()
-    if not text:
+    if value is None or not (text := str(value).strip()):
         return None, None
     if not _SECONDS.fullmatch(text):
         return None, PodWarning(
@@ -261,12 +260,12 @@ def _expiration(
     pod = pod_annotations.get(words.TOKEN_EXPIRATION)
     account = sources.annotations.get(words.TOKEN_EXPIRATION)
     stated: tuple[tuple[str, object], ...] = (
-        (f"annotation {words.TOKEN_EXPIRATION} of the Pod", pod),
+        (_OF_POD, pod),
         (
             "tokenExpirationSeconds of the binding",
             binding and binding.spec.token_expiration_seconds,
         ),
-        (f"annotation {words.TOKEN_EXPIRATION} of the ServiceAccount", account),
+        (_OF_ACCOUNT, account),
         (
             "tokenExpirationSeconds of the StorageFederation",
             federation and federation.spec.token_expiration_seconds,

@@ -110,7 +110,10 @@ def _names(text: Raw) -> frozenset[str]:
 
 
 def _wants_credentials(container: Container) -> bool:
-    return not any(name.startswith(words.ENV_CONTAINER_PREFIX) for name in container.env)
+    for name in container.env:  # noqa: SIM110  # there may be hundreds: twice as fast as any()
+        if name.startswith(words.ENV_CONTAINER_PREFIX):
+            return False
+    return True
 
 
 def _wants_config(container: Container) -> bool:
@@ -222,12 +225,14 @@ def _conflict(container: Container, path: str) -> str | None:
 
 
 def _outranked(container: Container) -> list[PodWarning]:
-    names = ", ".join(sorted(words.ENV_OUTRANKING.intersection(container.env)))
+    found = words.ENV_OUTRANKING.intersection(container.env)
+    if not found:
+        return []
     text = (
-        f"container {shown(container.name, 30)} sets {names}: "  # 30: all the names fit in, too
+        f"container {shown(container.name, 30)} sets {', '.join(sorted(found))}: "
         "SDKs prefer that to the injected credentials; remove it"
-    )
-    return [PodWarning(WarningReason.CREDENTIALS_OUTRANKED, text)] if names else []
+    )  # 30: all the names fit in, too
+    return [PodWarning(WarningReason.CREDENTIALS_OUTRANKED, text)]
 
 
 def _labels(given: frozenset[str]) -> Mapping[str, str]:

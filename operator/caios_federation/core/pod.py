@@ -93,6 +93,8 @@ def normalise(path: str) -> str:
     >>> normalise("/var//run/x/../secrets/")
     '/var/run/secrets'
     """
+    if path.startswith("/") and not path.endswith("/") and "//" not in path and "/." not in path:
+        return path  # as almost all are, and as long as a mount takes otherwise
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
@@ -109,7 +111,11 @@ def _container(path: str, item: Mapping[str, Raw], read_only: frozenset[str]) ->
     return Container(
         path=path,
         name=name if isinstance(name, str) else "",
-        env={v["name"]: v.get("value") for v in _mappings(env) if isinstance(v.get("name"), str)},
+        env={
+            entry["name"]: entry.get("value")
+            for entry in (env if isinstance(env, list) else ())
+            if isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        },
         mounts=tuple(_mounts(item, read_only)),
         has_env=isinstance(env, list),
         has_mounts=isinstance(item.get("volumeMounts"), list),

@@ -6,6 +6,7 @@ identity): `role/<issuer>:system:serviceaccount:<namespace>:<name>`.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, NewType
 from urllib.parse import urlsplit
 
@@ -37,6 +38,7 @@ class Identity:
     name: str
 
 
+@lru_cache(maxsize=16)
 def parse_issuer(text: str) -> Issuer:
     """Return `text` as an issuer.
 

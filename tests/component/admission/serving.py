@@ -23,8 +23,9 @@ from kubernetes.aio.client import ApiClient, Configuration
 import builders
 from caios_federation.admission.certificate import ServingCertificate
 from caios_federation.admission.decide import Decider, Decision
+from caios_federation.admission.dispatch import current_exchange
 from caios_federation.admission.review import Request
-from caios_federation.admission.server import AdmissionServer, current_exchange
+from caios_federation.admission.server import AdmissionServer
 from caios_federation.caches import Caches
 from caios_federation.clients.kubernetes import KubernetesClient
 from caios_federation.core.patch import Operation

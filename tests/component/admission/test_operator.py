@@ -19,7 +19,7 @@ from kmock._internal import parsing
 from kubernetes.aio.config import kube_config
 
 import builders
-from caios_federation.admission.server import HANDLER_ID
+from caios_federation.admission.dispatch import HANDLER_ID
 from caios_federation.handlers import registry_for
 from caios_federation.runtime import operate
 from caios_federation.settings import (
