@@ -361,15 +361,27 @@ def names_of(subject: Subject) -> list[str]:
     return [name for name in subject.watched.names if name != LEADS]
 
 
+def courses(subjects: Sequence[Subject]) -> dict[str, tuple[str, list[float]]]:
+    """Return name and course of what has to be flat, by title.
+
+    Connections, and with them descriptors, are those of a role together: which of its replicas the
+    API server opens its next one to is the Service's choice, so that one gains what another loses.
+    """
+    found: dict[str, tuple[str, list[float]]] = {}
+    for subject in subjects:
+        for name in names_of(subject):
+            series, shared = subject.watched.series(name), name.startswith(("tcp ", "descriptors"))
+            title = f"{subject.role if shared else subject.replica.name} {name}"
+            _, others = found.get(title, (name, [0.0] * len(series)))
+            found[title] = name, [one + other for one, other in zip(series, others, strict=False)]
+    return found
+
+
 def grown(subjects: Sequence[Subject]) -> list[str]:
-    """Return what is not flat, by process."""
+    """Return what is not flat, by process or role."""
     changes = {
-        f"{subject.replica.name} {name}": (
-            Change.of(subject.watched.series(name), warm_up=0),
-            SLACK.get(name, FEW),
-        )
-        for subject in subjects
-        for name in names_of(subject)
+        title: (Change.of(series, warm_up=0), SLACK.get(name, FEW))
+        for title, (name, series) in courses(subjects).items()
     }
     return [
         f"{title}: {change.first:.0f} -> {change.last:.0f}"
