@@ -94,7 +94,7 @@ def normalise(path: str) -> str:
     '/var/run/secrets'
     """
     if path.startswith("/") and not path.endswith("/") and "//" not in path and "/." not in path:
-        return path  # as almost all are, and as long as a mount takes otherwise
+        return path  # as almost all are
     return posixpath.normpath("/" + path.lstrip("/"))
 
 
