@@ -6,11 +6,12 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from caios_testbed.watching import held
+
 SCRIPT = Path(__file__).with_name("wrk.lua")
 PACKAGES = {"wrk": "wrk"}
 """What is needed, and the Debian package that brings it."""
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-_PAGES_PER_MIB = 2**20 / os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def run(url: str, body: Path, pid: int, *, connections: int, seconds: int) -> Ru
         p50_ms=told["p50_ms"],
         p99_ms=told["p99_ms"],
         max_ms=told["max_ms"],
-        rss_mib=rss_mib(pid),
+        rss_mib=held(pid)["rss"] / 2**20,
     )
 
 
@@ -60,8 +61,3 @@ def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has used, its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND  # utime, stime (proc(5))
-
-
-def rss_mib(pid: int) -> float:
-    """Return the resident memory of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) / _PAGES_PER_MIB

@@ -301,6 +301,8 @@ class Connection(asyncio.Protocol):
         What the client still sends is read for a moment and thrown away: a connection that is
         closed before that is reset, and the client never reads why.
         """
+        if self._deadline is not None:
+            self._deadline.cancel()
         if self._task is not None:
             self._ended = True
             self._transport.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import structlog
 
 import builders
 from caios_federation.admission.decide import Decision
@@ -89,6 +90,23 @@ async def test_who_is_refused_while_it_still_sends_can_read_why(tmp_path: Path) 
         await opened.start(b"x" * 2_000_000, length=8_000_000)
         answer = await rest(opened)
     assert answer.startswith("HTTP/1.1 413 ")
+
+
+async def test_who_is_refused_is_refused_once(tmp_path: Path) -> None:
+    """Also where the request's deadline passes while what is left of it is thrown away."""
+    with structlog.testing.capture_logs() as lines:
+        async with (
+            serving(tmp_path, body_limit_bytes=1000, deadline_seconds=0.3) as here,
+            connection(here.port) as opened,
+        ):
+            await opened.start(b"x", length=2000)
+            await asyncio.sleep(0.1)  # the beginning is to be read by itself
+            opened.writer.write(b"x" * 1500)
+            answer = await rest(opened)
+    assert answer.count("HTTP/1.1 ") == 1
+    assert [line["err"] for line in lines if line["event"] == "admission refused"] == [
+        "body: longer than 1000 bytes"
+    ]
 
 
 async def test_a_query_of_the_path_is_not_part_of_it(tmp_path: Path) -> None:
