@@ -1,19 +1,24 @@
-"""Where a decision about a Pod gets its facts: the caches, and one live read when they miss."""
+"""Where a decision about a Pod gets its facts: the caches, and one live read when they miss.
+
+What the Pods of a ServiceAccount get is resolved by the mutation handler, for the first of them.
+It is kept for the others until any of its facts changes, so that they need no dispatch: that alone
+costs more than all the rest (docs/design/0009).
+"""
 
 import asyncio
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding, first_of, parse_binding
 from caios_federation.api.vocabulary import Outcome, SkipReason
 from caios_federation.caches import PLAIN, Account, Caches, account_of, key_of
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import BINDING, SERVICE_ACCOUNT, KubernetesClient
-from caios_federation.core.injection import Skip, Sources, opted_out, resolve
+from caios_federation.core.injection import Skip, Sources, Values, opted_out, resolve
 from caios_federation.core.ownership import is_ours
 from caios_federation.core.patch import Operation, render_patch
 from caios_federation.core.plan import Placement, plan
-from caios_federation.core.pod import Raw, read_pod, service_account_of
+from caios_federation.core.pod import Pod, Raw, read_pod, service_account_of
 from caios_federation.core.warning import PodWarning
 
 Live = tuple[Account, Binding | None]
@@ -21,10 +26,11 @@ Live = tuple[Account, Binding | None]
 
 _LIVE_READS: Final = 16
 """Live reads at the same time. A burst of unknown names must not flood the API server."""
+_KEPT: Final = 4096
+"""ServiceAccounts for which what was resolved is kept, a kilobyte each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What is answered about a Pod."""
 
     operations: tuple[Operation, ...] = ()
@@ -39,6 +45,13 @@ class Decision:
         if self.skipped:
             return Outcome.SKIPPED
         return Outcome.INJECTED if self.operations else Outcome.UNCHANGED
+
+
+class _Resolved(NamedTuple):
+    """What Pods of a ServiceAccount get, and what that follows from."""
+
+    sources: Sources
+    values: Values
 
 
 class Decider:
@@ -58,6 +71,8 @@ class Decider:
         self._live_read_seconds = live_read_seconds
         self._live_reads = asyncio.Semaphore(_LIVE_READS)
         self._reading: dict[str, asyncio.Task[Live]] = {}
+        self._resolved: dict[str, _Resolved] = {}
+        """By the ServiceAccount's key, the oldest first."""
 
     def certainly_unaffected(self, namespace: str, raw: Raw) -> bool:
         """Tell, from memory alone, that a Pod's ServiceAccount is known and not federated.
@@ -72,6 +87,25 @@ class Decider:
             and not accounts.young(key)
         )
 
+    def decide_as_before(self, namespace: str, raw: Raw) -> Decision | None:
+        """Decide about `raw` as about an earlier Pod of its ServiceAccount.
+
+        None where there was none, where anything has changed since, or where the Pod has wishes of
+        its own: then the handler is to be asked.
+        """
+        name = service_account_of(raw)
+        key = key_of(namespace, name)
+        account, known = self._caches.accounts.objects.get(key), self._resolved.get(key)
+        if account is None or known is None:
+            return None
+        if not _same(known.sources, self._caches.sources(namespace, name, account)):
+            del self._resolved[key]
+            return None
+        pod = read_pod(raw)
+        if opted_out(pod) or words.TOKEN_EXPIRATION in pod.annotations:
+            return None
+        return self._planned(pod, known.values)
+
     async def decide(self, namespace: str, raw: Raw) -> Decision:
         """Decide about `raw`, a Pod that is being created in `namespace`.
 
@@ -80,21 +114,35 @@ class Decider:
         pod = read_pod(raw)
         if reason := opted_out(pod):
             return Decision(skipped=reason, service_account=pod.service_account)
-        values = resolve(await self._sources(namespace, pod.service_account), pod.annotations)
+        sources = await self._sources(namespace, pod.service_account)
+        values = resolve(sources, pod.annotations)
         if (
             isinstance(values, Skip)
             and values.reason is SkipReason.NOT_FEDERATED
             and self._caches.accounts.young(key_of(namespace, pod.service_account))
         ):
             # Its binding may be in the same apply, and on its way to us.
-            live = await self._live_sources(namespace, pod.service_account)
-            values = resolve(live, pod.annotations)
+            sources = await self._live_sources(namespace, pod.service_account)
+            values = resolve(sources, pod.annotations)
         if isinstance(values, Skip):
             return Decision(
                 warnings=values.warnings,
                 skipped=values.reason,
                 service_account=pod.service_account,
             )
+        if words.TOKEN_EXPIRATION not in pod.annotations:
+            self._keep(sources, values)
+        return self._planned(pod, values)
+
+    def _keep(self, sources: Sources, values: Values) -> None:
+        """Keep what was resolved, for the Pods to come."""
+        self._resolved[key_of(sources.namespace, sources.service_account)] = _Resolved(
+            sources, values
+        )
+        if len(self._resolved) > _KEPT:
+            del self._resolved[next(iter(self._resolved))]
+
+    def _planned(self, pod: Pod, values: Values) -> Decision:
         planned = plan(pod, values, self._placement)
         return Decision(
             operations=tuple(render_patch(planned, pod)),
@@ -151,3 +199,13 @@ class Decider:
             ) from error
         bindings = [one for one in parsed if one.spec.service_account_name == name]
         return account_of(body), first_of(*bindings)
+
+
+def _same(before: Sources, now: Sources) -> bool:
+    """Tell whether nothing has changed: the caches replace an object that did."""
+    return (
+        before.annotations is now.annotations
+        and before.binding is now.binding
+        and before.federation is now.federation
+        and before.discovered_issuer is now.discovered_issuer
+    )

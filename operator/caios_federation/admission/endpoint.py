@@ -34,7 +34,7 @@ log = logger("admission")
 
 
 class Endpoint:
-    """Answers requests: at once what needs no more than memory, the rest by way of Kopf."""
+    """Answers requests: at once as before where nothing has changed, the rest by way of Kopf."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Endpoint:
         if self._decider.certainly_unaffected(review.namespace, review.pod):
             self._counts.skipped(SkipReason.NOT_FEDERATED)
             return self._unchanged(review, received.began, Outcome.SKIPPED)
-        return self._decided(review, received.began)
+        return self._as_before(review, received.began) or self._asked(review, received.began)
 
     def _unchanged(self, review: Request, began: float, outcome: Outcome) -> Reply:
         """Answer a request that nothing is done about."""
@@ -96,40 +96,53 @@ class Endpoint:
         self._counts.answered(outcome, time.perf_counter() - began)
         return answer
 
-    async def _decided(self, review: Request, began: float) -> Reply:
+    def _as_before(self, review: Request, began: float) -> Reply | None:
+        """Answer as for an earlier Pod of the ServiceAccount, where nothing has changed since."""
+        try:
+            decision = self._decider.decide_as_before(review.namespace, review.pod)
+        except Exception as error:  # noqa: BLE001  # the edge of a request: failurePolicy decides
+            return self._failed(review, began, error)
+        return None if decision is None else self._decided(review, began, decision)
+
+    async def _asked(self, review: Request, began: float) -> Reply:
         """Answer as the mutation handler decides."""
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 decision = await decision_of(review, self._dispatch)
         except Exception as error:  # noqa: BLE001  # the edge of a request: failurePolicy decides
-            log.error(  # noqa: TRY400  # a traceback could quote the Pod
-                "pod admission failed",
-                requestUID=review.uid,
-                namespace=review.namespace,
-                pod=review.pod_name,
-                outcome=Outcome.FAILED,
-                err=f"{type(error).__name__}: {error}"[:256],
-            )
-            self._counts.answered(Outcome.FAILED, time.perf_counter() - began)
-            problem = "the admission server failed; its log has the reason"
-            return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, problem)
+            return self._failed(review, began, error)
+        return self._decided(review, began, decision)
+
+    def _failed(self, review: Request, began: float, error: Exception) -> Reply:
+        log.error(
+            "pod admission failed",
+            requestUID=review.uid,
+            namespace=review.namespace,
+            pod=review.pod_name,
+            outcome=Outcome.FAILED,
+            err=f"{type(error).__name__}: {error}"[:256],  # no traceback: it could quote the Pod
+        )
+        self._counts.answered(Outcome.FAILED, time.perf_counter() - began)
+        problem = "the admission server failed; its log has the reason"
+        return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, problem)
+
+    def _decided(self, review: Request, began: float, decision: Decision) -> Reply:
+        """Answer with what was decided, log it and count it."""
+        answer = Reply(200, render_answer(review, decision), _JSON)
+        seconds = time.perf_counter() - began
         _log(
             review,
-            time.perf_counter() - began,
+            seconds,
             outcome=decision.outcome,
             reason=decision.skipped,
             serviceAccount=decision.service_account,
             principal=decision.principal,
         )
-        answer = Reply(200, render_answer(review, decision), _JSON)
-        self._count(decision, time.perf_counter() - began)
-        return answer
-
-    def _count(self, decision: Decision, seconds: float) -> None:
         self._counts.answered(decision.outcome, seconds)
         self._counts.warned(decision.warnings)
         if decision.skipped is not None:
             self._counts.skipped(decision.skipped)
+        return answer
 
 
 def _is_json(content_type: bytes) -> bool:

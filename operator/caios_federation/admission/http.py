@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 import httptools
 
@@ -34,8 +34,7 @@ _LINGER_SECONDS: Final = 0.5
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """An answer to a request."""
 
     status: int
@@ -45,8 +44,7 @@ class Reply:
     """The methods that there are, where another one was asked for."""
 
 
-@dataclass(slots=True)
-class Received:
+class Received(NamedTuple):
     """A request that has come in whole."""
 
     method: bytes

@@ -1,8 +1,7 @@
 """AdmissionReview on the wire: what is read of a request, and how an answer is written."""
 
 import base64
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -13,8 +12,7 @@ class BadReviewError(ValueError):
     """The body is no AdmissionReview with a request. The message names the field."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """The part of an AdmissionReview's request that we read."""
 
     api_version: str

@@ -55,6 +55,8 @@ TOKEN_FILE: Final = "cks-pod-identity-token"  # noqa: S105  # a file's name
 AWS_CONFIG_FILE: Final = "aws-config"
 """Name of the AWS config file in the token's volume."""
 
+ENV_AWS_PREFIX: Final = "AWS_"
+"""How the names of all variables begin that AWS SDKs read."""
 ENV_CREDENTIALS_URI: Final = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
 ENV_TOKEN_FILE: Final = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"  # noqa: S105  # a variable's name
 ENV_CONTAINER_PREFIX: Final = "AWS_CONTAINER_"

@@ -8,7 +8,7 @@ planned in `plan.py` and written in `patch.py`.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.binding import Binding, Containers, Injection
@@ -41,8 +41,7 @@ _OF_ACCOUNT: Final = f"annotation {words.TOKEN_EXPIRATION} of the ServiceAccount
 _SECONDS: Final = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """Everything that has a say about the Pods of one ServiceAccount."""
 
     namespace: str

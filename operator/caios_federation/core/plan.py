@@ -5,9 +5,10 @@ plans nothing: API servers call webhooks again when a later one changed the Pod.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, count
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.vocabulary import WarningReason
@@ -17,6 +18,7 @@ from caios_federation.core.text import cut, shown
 from caios_federation.core.warning import PodWarning
 
 _READS_OWN_CONFIG: Final = words.ENV_ENDPOINTS | {words.ENV_CONFIG_FILE}
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _NAMES_SHOWN: Final = 3
 _PATH_SHOWN: Final = len(words.MOUNT_PATH)
 """Characters of a path in a warning: the usual path is shown whole."""
@@ -31,8 +33,7 @@ class Placement:
     token_file: str = words.TOKEN_FILE
 
 
-@dataclass(frozen=True, slots=True)
-class TokenVolume:
+class TokenVolume(NamedTuple):
     """The projected volume that holds the token, and the AWS config file where asked for."""
 
     name: str
@@ -42,8 +43,7 @@ class TokenVolume:
     with_config: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Addition:
+class Addition(NamedTuple):
     """What one container gets."""
 
     container: Container
@@ -52,14 +52,13 @@ class Addition:
     """(volume name, path) of a read-only mount, unless it is there already."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What a Pod gets."""
 
     volume: TokenVolume | None = None
     additions: tuple[Addition, ...] = ()
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = _NONE
+    annotations: Mapping[str, str] = _NONE
     warnings: tuple[PodWarning, ...] = ()
 
 
@@ -110,10 +109,7 @@ def _names(text: Raw) -> frozenset[str]:
 
 
 def _wants_credentials(container: Container) -> bool:
-    for name in container.env:  # noqa: SIM110  # there may be hundreds: twice as fast as any()
-        if name.startswith(words.ENV_CONTAINER_PREFIX):
-            return False
-    return True
+    return not any(name.startswith(words.ENV_CONTAINER_PREFIX) for name in container.env)
 
 
 def _wants_config(container: Container) -> bool:

@@ -110,6 +110,7 @@ class Serving:
     server: AdmissionServer
     port: int
     caches: Caches
+    decider: Decider
     synced: asyncio.Event
     task: asyncio.Task[None]
     session: ClientSession
@@ -227,7 +228,7 @@ async def serving(
         try:
             if synced and listening:
                 await soon(server.listening.wait())
-            yield Serving(server, port, caches, caches.synced, task, http, configs)
+            yield Serving(server, port, caches, decider, caches.synced, task, http, configs)
         finally:
             task.cancel()
             await asyncio.wait([task])

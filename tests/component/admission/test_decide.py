@@ -328,3 +328,98 @@ async def test_reads_leave_no_memory_of_the_names_asked_for() -> None:
         await asyncio.gather(*(here.decide(f"name-{number}") for number in range(50)))
         await asyncio.sleep(0)
         assert here.decider._reading == {}
+
+
+async def decided_before(here: World) -> Decision | None:
+    return here.decider.decide_as_before("team-a", POD)
+
+
+Changes = Callable[[Caches], object]
+CHANGES: dict[str, Changes] = {
+    "the annotations": lambda caches: caches.accounts.observe(
+        "MODIFIED", builders.service_account(inject="true", audience="https://other.example")
+    ),
+    "the ServiceAccount's end": lambda caches: caches.accounts.observe("DELETED", FEDERATED),
+    "another ServiceAccount of the name": lambda caches: (
+        caches.accounts.observe("DELETED", FEDERATED),
+        caches.accounts.observe("ADDED", FEDERATED),
+    ),
+    "a binding": lambda caches: caches.bindings.observe("ADDED", builders.binding()),
+    "the federation": lambda caches: caches.federations.observe(
+        "MODIFIED", builders.federation(region="US-EAST-02A")
+    ),
+    "the federation's end": lambda caches: caches.federations.observe(
+        "DELETED", builders.federation()
+    ),
+    "the issuer": lambda caches: setattr(caches, "issuer", "https://other.example"),
+}
+
+
+async def test_the_first_pod_of_a_service_account_is_for_the_handler_and_the_next_as_it_was() -> (
+    None
+):
+    async with world(always(lambda: failure(500)), FEDERATED) as here:
+        assert await decided_before(here) is None
+        decision = await here.decide()
+        assert await decided_before(here) == decision
+        assert here.decider.decide_as_before("team-b", POD) is None
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_the_handler_is_asked_again_after_any_change(change: Changes) -> None:
+    async with world(always(lambda: failure(404)), FEDERATED) as here:
+        await here.decide()
+        change(here.caches)
+        assert await decided_before(here) is None
+        decision = await here.decide()
+        assert await decided_before(here) in (decision, None)
+
+
+async def test_changes_of_others_change_nothing() -> None:
+    async with world(always(lambda: failure(500)), FEDERATED) as here:
+        decision = await here.decide()
+        other = builders.service_account("other", inject="true")
+        here.caches.accounts.observe("ADDED", other)
+        here.caches.accounts.observe("MODIFIED", {**other, "secrets": []})
+        binding = builders.binding("other", serviceAccountName="other")
+        here.caches.bindings.observe("ADDED", binding)
+        here.caches.federations.observe("ADDED", builders.federation("other"))
+        assert await decided_before(here) == decision
+
+
+async def test_a_pod_with_wishes_of_its_own_is_for_the_handler() -> None:
+    async with world(always(lambda: failure(500)), FEDERATED) as here:
+        own = builders.pod(annotations=builders.words(**{"token-expiration": "7200"}))
+        await here.decider.decide("team-a", own)
+        assert await decided_before(here) is None  # nothing is kept of it
+        usual = await here.decide()
+        assert here.decider.decide_as_before("team-a", own) is None
+        out = builders.pod(labels=builders.words(inject="false"))
+        assert here.decider.decide_as_before("team-a", out) is None
+        assert await decided_before(here) == usual
+
+
+async def test_what_leads_to_no_injection_is_looked_at_each_time() -> None:
+    opted_out = builders.service_account(inject="false")
+    async with world(always(lambda: failure(500)), opted_out) as here:
+        assert (await here.decide()).skipped is SkipReason.ACCOUNT_OPTED_OUT
+        assert await decided_before(here) is None
+
+
+async def test_what_was_read_live_does_not_outlive_what_the_watch_shows() -> None:
+    async with world(always(federated)) as here:
+        assert (await here.decide()).outcome == "injected"
+        assert await decided_before(here) is None
+        here.caches.accounts.observe("ADDED", builders.service_account(inject="false"))
+        assert await decided_before(here) is None
+        assert (await here.decide()).skipped is SkipReason.ACCOUNT_OPTED_OUT
+
+
+async def test_what_is_kept_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caios_federation.admission.decide._KEPT", 3)
+    names = [f"name-{number}" for number in range(5)]
+    known = [builders.service_account(name, inject="true") for name in names]
+    async with world(always(lambda: failure(500)), *known) as here:
+        for name in names:
+            await here.decide(name)
+        assert list(here.decider._resolved) == [f"team-a/name-{number}" for number in (2, 3, 4)]

@@ -155,6 +155,35 @@ async def test_what_goes_wrong_on_our_side_is_500_and_never_a_denial(
     assert (line["log_level"], line["err"]) == ("error", why)
 
 
+async def test_what_goes_wrong_without_the_handler_is_500_too(tmp_path: Path) -> None:
+    def lost(_namespace: str, _raw: object) -> None:
+        raise RecursionError("the Pod is deeper than we are")
+
+    with structlog.testing.capture_logs() as lines:
+        async with serving(tmp_path) as here:
+            here.decider.decide_as_before = lost  # type: ignore[method-assign, assignment]
+            status, _ = await here.send(orjson.dumps(review()))
+            del here.decider.decide_as_before
+            assert (await here.review())["response"]["allowed"] is True
+    assert status == 500
+    (line,) = [line for line in lines if line["event"] == "pod admission failed"]
+    assert line["err"] == "RecursionError: the Pod is deeper than we are"
+
+
+async def test_the_handler_is_not_asked_about_what_it_has_resolved(tmp_path: Path) -> None:
+    dispatch = Dispatch()
+    async with serving(tmp_path, dispatch, FEDERATED) as here:
+        here.caches.federations.observe(None, builders.federation())
+        here.caches.issuer = builders.ISSUER
+        await here.decider.decide("team-a", builders.pod())
+        with structlog.testing.capture_logs() as lines:
+            answer = await here.review()
+    assert answer["response"]["patchType"] == "JSONPatch"
+    assert dispatch.reviews == []
+    (line,) = [line for line in lines if line["event"] == "pod admitted"]
+    assert (line["outcome"], line["principal"]) == ("injected", builders.PRINCIPAL)
+
+
 async def test_a_decision_past_the_deadline_is_500(tmp_path: Path) -> None:
     held = Held()
     async with serving(tmp_path, Dispatch(held), deadline_seconds=0.05) as here:

@@ -66,6 +66,17 @@ def test_a_value_never_breaks_a_line(capsys: pytest.CaptureFixture[str]) -> None
     assert line["err"] == 'two\nlines "quoted" 🪣'
 
 
+@pytest.mark.parametrize("odd", ["half of a pair: \ud83e", 2**70, {1: "a key"}])
+def test_what_json_cannot_say_is_written_nevertheless(
+    capsys: pytest.CaptureFixture[str], odd: object
+) -> None:
+    configure(JSON)
+    logger("test").warning("odd", other=odd)
+    (line,) = lines(capsys)
+    assert (line["level"], line["msg"]) == ("warning", "odd")
+    assert str(line["ts"]).startswith("20")
+
+
 def test_lines_of_libraries_have_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
     configure(JSON)
     logging.getLogger("kopf.something").warning("watch of %s failed", "pods")

@@ -154,7 +154,7 @@ OURS = replace(parsed_binding(federationName="special"), ours=True)
 def test_a_federation_annotation_that_is_no_name_skips_and_is_told_to_whoever_asks(
     binding: Binding | None,
 ) -> None:
-    has_a_say = replace(NO_NAME, binding=binding)
+    has_a_say = NO_NAME._replace(binding=binding)
     injected = inject(pod(), has_a_say)
     assert SkipReason.FEDERATION_NOT_FOUND is injected.skipped
     assert injected.operations == []
@@ -167,7 +167,7 @@ def test_a_federation_annotation_that_is_no_name_skips_and_is_told_to_whoever_as
 
 
 def test_a_federation_annotation_is_not_read_where_a_users_binding_names_one() -> None:
-    has_a_say = replace(NO_NAME, binding=parsed_binding())
+    has_a_say = NO_NAME._replace(binding=parsed_binding())
     injected = inject(pod(), has_a_say)
     assert injected.operations
     assert injected.warnings == ()
@@ -265,7 +265,7 @@ def test_a_windows_pod_stays_unbroken(key: str) -> None:
 
 def test_a_dry_run_is_answered_like_any_other_request() -> None:
     """Nothing that a decision is made of knows of it: the same facts give the same answer."""
-    assert {"dry_run", "dryRun"}.isdisjoint(Sources.__slots__)
+    assert {"dry_run", "dryRun"}.isdisjoint(Sources._fields)
     assert inject(pod()).operations == inject(pod()).operations
 
 
