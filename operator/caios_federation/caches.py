@@ -33,7 +33,7 @@ from caios_federation.core.account import NO_ANNOTATIONS, Annotations, relevant
 from caios_federation.core.injection import Sources, federation_name
 from caios_federation.core.ownership import is_ours
 from caios_federation.core.principal import Issuer
-from caios_federation.observe.logging import logger
+from caios_federation.observe.logging import Seldom, logger
 from caios_federation.settings import CacheSettings
 
 T = TypeVar("T")
@@ -41,6 +41,10 @@ _SECOND_AUDIT_SECONDS = 15.0
 _QUIET_SECONDS = 1.0
 """Without a further object of a list, the list is over."""
 _LONGEST_RETRY_SECONDS = 30.0
+_LONGEST_WATCH_RETRY_SECONDS = 5.0
+"""Short, because what happens meanwhile is not known until the watch is back."""
+_TURN = 500
+"""Keys that are compared before others get their turn in the event loop."""
 _YOUTH_SECONDS = 5.0
 """How long after a ServiceAccount a binding of the same apply may be shown by its own watch."""
 log = logger("caches")
@@ -82,6 +86,10 @@ class ObjectCache(ABC, Generic[T]):
         self.objects: dict[str, T] = {}
         self._reduce = reduce
         self._touched: set[str] = set()
+        self.version = ""
+        """Of the last LIST that was compared with."""
+        self.followed = False
+        """Whether a watch of ours goes on from each LIST, so that none is needed in doubt."""
         self.last_sync: float | None = None
         """When the last LIST that was compared with was begun: seconds since 1970."""
 
@@ -121,17 +129,22 @@ class ObjectCache(ABC, Generic[T]):
         self._touched = set()
         began = time.time()
         live: dict[str, T] = {}
-        async for body in client.list_objects(self.kind, page_size=page_size):
-            reduced = self._reduce(body)
-            if reduced is not None:
-                live[_key(body)] = reduced
+        version = ""
+        async for page in client.list_pages(self.kind, page_size=page_size):
+            version = page.version
+            for body in page.items:
+                reduced = self._reduce(body)
+                if reduced is not None:
+                    live[_key(body)] = reduced
         changes: list[Change] = []
-        for key in live.keys() | self.objects.keys():
+        for number, key in enumerate(live.keys() | self.objects.keys()):
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
             before, now = self.objects.get(key), live.get(key)
             if key not in self._touched and before != now:
                 self._store(key, now)
                 changes.append(Change(self.kind, key, before, now))
-        self.last_sync = began
+        self.last_sync, self.version = began, version
         return changes
 
     @abstractmethod
@@ -353,13 +366,14 @@ class Caches:
         """Audit at start, on a period and in doubt, for ever. Failures keep the caches as they are.
 
         The second audit comes soon: the first may have seen an object that was deleted before
-        the watch began.
+        the watch began. Neither it nor doubt is about what a watch of ours follows.
         """
-        failures = 0
+        failures, whole = 0, 0.0
         while True:
             delay = settings.audit_period_seconds
+            due = time.monotonic() >= whole
             try:
-                await self.audit(client, settings, changed)
+                await self.audit(client, settings, changed, whole=due)
             except errors.ClientError as error:
                 failures += 1
                 self.problem = str(error)
@@ -367,6 +381,7 @@ class Caches:
                 log.warning("audit failed", err=str(error), attempt=failures)
             else:
                 failures, self.problem = 0, ""
+                whole = time.monotonic() + delay * 0.8 if due else whole
                 delay = delay if self.synced.is_set() else min(_SECOND_AUDIT_SECONDS, delay)
                 self.synced.set()
             await self._rest(delay * random.uniform(0.9, 1.1))  # noqa: S311  # jitter
@@ -385,13 +400,65 @@ class Caches:
         client: KubernetesClient,
         settings: CacheSettings,
         changed: Callable[[Change], None] = lambda _change: None,
+        *,
+        whole: bool = True,
     ) -> None:
-        """Compare with the API server once, one after the other. Raises ClientError."""
+        """Compare with the API server once, one after the other. Raises ClientError.
+
+        Unless `whole`, what is followed is passed over.
+        """
         async with self._auditing:
             await self._discover(client, changed)
             for cache in self.all:
-                for change in await cache.audit(client, page_size=settings.page_size):
-                    changed(change)
+                if whole or not cache.followed:
+                    await self._compare(cache, client, settings, changed)
+
+    async def follow(
+        self,
+        cache: ObjectCache[Any],
+        client: KubernetesClient,
+        settings: CacheSettings,
+        changed: Callable[[Change], None] = lambda _change: None,
+    ) -> None:
+        """Watch what Kopf does not, for ever: from the last LIST on, or from another one.
+
+        Another one is needed where events were lost; otherwise each watch goes on where the one
+        before ended, and none is.
+        """
+        await self.synced.wait()
+        cache.followed = True
+        version, failures, seldom = cache.version, 0, Seldom()
+        while True:
+            try:
+                if not version:
+                    async with self._auditing:
+                        await self._compare(cache, client, settings, changed)
+                    version = cache.version
+                async for event in client.watch(cache.kind, version):
+                    version, failures = event.version, 0
+                    if not event.is_bookmark:
+                        changed(cache.observe(event.type, event.object))
+            except errors.Expired as error:
+                log.info("watch begins anew", kind=cache.kind.kind, err=str(error))
+                version = ""
+            except errors.ClientError as error:
+                failures += 1
+                if seldom.due(str(error)):
+                    log.warning("watch failed", kind=cache.kind.kind, err=str(error))
+            else:
+                seldom.over()
+            delay = min(0.5 * 2**failures, _LONGEST_WATCH_RETRY_SECONDS) if failures else 0
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
+
+    async def _compare(
+        self,
+        cache: ObjectCache[Any],
+        client: KubernetesClient,
+        settings: CacheSettings,
+        changed: Callable[[Change], None],
+    ) -> None:
+        for change in await cache.audit(client, page_size=settings.page_size):
+            changed(change)
 
     async def _discover(self, client: KubernetesClient, changed: Callable[[Change], None]) -> None:
         """Ask for the issuer; a failure is told, since a federation may state its issuer."""

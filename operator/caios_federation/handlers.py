@@ -17,7 +17,6 @@ from caios_federation.clients.kubernetes import (
     BINDING,
     FEDERATION,
     NAMESPACE,
-    SERVICE_ACCOUNT,
     WEBHOOK_CONFIGURATION,
     Kind,
 )
@@ -33,7 +32,6 @@ def registry_for(role: Role) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry)(login)
     kopf.on.cleanup(registry=registry)(stop)
-    _watch(registry, SERVICE_ACCOUNT, lambda caches: caches.accounts)
     _watch(registry, BINDING, lambda caches: caches.bindings)
     _watch(registry, FEDERATION, lambda caches: caches.federations)
     if role is not Role.WEBHOOK:

@@ -1,6 +1,7 @@
 """What the running process holds, as `/metrics` shows it: read when it is scraped."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from caios_federation.admission.server import AdmissionServer
 from caios_federation.api.binding import Binding
@@ -10,10 +11,12 @@ from caios_federation.core.conditions import recorded_condition
 from caios_federation.core.status import is_ready
 from caios_federation.observe.metrics import RECONCILED
 from caios_federation.observe.state import State
-from caios_federation.reconcile.leader import Leader
+
+if TYPE_CHECKING:  # imported by who leads alone: a process that injects starts faster without
+    from caios_federation.reconcile.leader import Leader
 
 
-def read_state(caches: Caches, server: AdmissionServer | None, leader: Leader | None) -> State:
+def read_state(caches: Caches, server: AdmissionServer | None, leader: "Leader | None") -> State:
     """Return what there is to tell. Only who may lead knows the statuses of bindings.
 
     To be called in the event loop.

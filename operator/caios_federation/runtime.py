@@ -11,9 +11,9 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import kopf
 
@@ -24,8 +24,7 @@ from caios_federation.admission.server import AdmissionServer
 from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json
 from caios_federation.caches import Caches, Change, ObjectCache
-from caios_federation.clients import coreweave, errors
-from caios_federation.clients.coreweave import CoreWeave
+from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import (
     BINDING,
     FEDERATION,
@@ -40,10 +39,11 @@ from caios_federation.observe.logging import Seldom, logger
 from caios_federation.observe.loop_lag import measure_lag
 from caios_federation.observe.metrics import Metrics
 from caios_federation.readings import read_state
-from caios_federation.reconcile.controller import Controller
-from caios_federation.reconcile.leader import Leader
-from caios_federation.reconcile.mirror import mirror_secret
 from caios_federation.settings import ObservabilitySettings, Role, Settings
+
+if TYPE_CHECKING:  # imported by who leads alone: a process that injects starts faster without
+    from caios_federation.reconcile.controller import Controller
+    from caios_federation.reconcile.leader import Leader
 
 _CRD_POLL_SECONDS = 2.0
 log = logger("runtime")
@@ -59,7 +59,7 @@ class Runtime:
     decider: Decider
     server: AdmissionServer | None
     """None in the controller role."""
-    leader: Leader | None
+    leader: "Leader | None"
     """None in the webhook role."""
     stopping: asyncio.Event
     """Set when Kopf has stopped: what runs in the background ends then."""
@@ -71,7 +71,7 @@ class Runtime:
         return self
 
     @property
-    def controller(self) -> Controller | None:
+    def controller(self) -> "Controller | None":
         """What acts; None while this process does not lead."""
         return None if self.leader is None else self.leader.controller
 
@@ -146,13 +146,13 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     """Connect, fill the caches in the background, and act if the role says so."""
     commit = os.environ.get(words.SOURCE_COMMIT) or "unknown"
     metrics = Metrics(settings.role, commit=commit)
+    caches = Caches(slim=settings.role is Role.WEBHOOK)
     async with (
         _observed(settings.observability, metrics) as endpoints,
         connect(answered=metrics.kubernetes_answered) as client,
-        _coreweave(settings, metrics) as remote,
+        _leading(settings, caches, client, metrics) as leader,
         asyncio.TaskGroup() as tasks,
     ):
-        caches = Caches(slim=settings.role is Role.WEBHOOK)
         decider = Decider(
             caches,
             client,
@@ -165,7 +165,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             caches=caches,
             decider=decider,
             server=_admission_server(settings, caches, decider, metrics),
-            leader=(None if remote is None else Leader(settings, caches, client, remote, metrics)),
+            leader=leader,
             stopping=asyncio.Event(),
             stopped=asyncio.Event(),
         )
@@ -196,13 +196,19 @@ async def _observed(settings: ObservabilitySettings, metrics: Metrics) -> AsyncI
         await endpoints.close()
 
 
-def _coreweave(
-    settings: Settings, metrics: Metrics
-) -> AbstractAsyncContextManager[CoreWeave | None]:
-    """Open what asks CoreWeave; the webhook role asks nothing, and nothing of it may stop it."""
+@asynccontextmanager
+async def _leading(
+    settings: Settings, caches: Caches, client: KubernetesClient, metrics: Metrics
+) -> AsyncIterator["Leader | None"]:
+    """Yield what leads, connected to CoreWeave; the webhook role has none, and asks nothing."""
     if settings.role is Role.WEBHOOK:
-        return nullcontext()
-    return coreweave.connect(settings.coreweave, metrics.coreweave_answered)
+        yield None
+        return
+    from caios_federation.clients import coreweave  # noqa: PLC0415
+    from caios_federation.reconcile.leader import Leader  # noqa: PLC0415
+
+    async with coreweave.connect(settings.coreweave, metrics.coreweave_answered) as remote:
+        yield Leader(settings, caches, client, remote, metrics)
 
 
 async def _background(runtime: Runtime, metrics: Metrics) -> None:
@@ -210,10 +216,14 @@ async def _background(runtime: Runtime, metrics: Metrics) -> None:
     settings, leader = runtime.settings, runtime.leader
     try:
         async with asyncio.TaskGroup() as tasks:
-            audits = runtime.caches.keep_true(runtime.client, settings.caches, runtime.changed)
-            jobs = [tasks.create_task(audits)]
+            caches = runtime.caches
+            known = runtime.client, settings.caches, runtime.changed
+            jobs = [tasks.create_task(caches.keep_true(*known))]
+            jobs.append(tasks.create_task(caches.follow(caches.accounts, *known)))
             jobs.append(tasks.create_task(measure_lag(metrics.loop_lagged)))
             if settings.role is Role.ALL:
+                from caios_federation.reconcile.mirror import mirror_secret  # noqa: PLC0415
+
                 jobs.append(tasks.create_task(mirror_secret(runtime.client, settings)))
             if leader is not None:
                 tasks.create_task(leader.run(runtime.stopping))  # ends in order, by itself

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import builders
 from caios_federation.caches import PLAIN, Accounts, Bindings, Change, Federations, ObjectCache
-from caios_federation.clients.kubernetes import Kind, KubernetesClient
+from caios_federation.clients.kubernetes import Kind, KubernetesClient, Page
 
 NAMES = st.sampled_from(["a", "b", "c"])
 CHOICES = st.integers(0, 2)
@@ -38,13 +38,12 @@ class PagedApi:
     def __init__(self, truth: dict[str, builders.Json]) -> None:
         self._truth = truth
 
-    async def list_objects(self, _kind: Kind, *, page_size: int) -> AsyncIterator[builders.Json]:
+    async def list_pages(self, _kind: Kind, *, page_size: int) -> AsyncIterator[Page]:
         await _Step()  # the request is under way
         moment = [copy.deepcopy(body) for body in self._truth.values()]
-        for number, body in enumerate(moment):
-            if number % page_size == 0:
-                await _Step()
-            yield body
+        for start in range(0, len(moment), page_size):
+            await _Step()
+            yield Page(moment[start : start + page_size], "1")
         await _Step()
 
 

@@ -6,22 +6,25 @@ bodies are plain JSON, read by orjson (a LIST of 10,000 objects costs a tenth of
 
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from pydantic import SecretStr
 
 from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json, mapping_of
 from caios_federation.clients import errors, fence
+from caios_federation.clients.sockets import watchful_socket
+from caios_federation.clients.watches import SILENCE_SECONDS, WATCH_SECONDS, WatchEvent, read_events
 from caios_federation.core.errors import ParseError
 from caios_federation.core.principal import Issuer, parse_issuer
 
@@ -108,6 +111,14 @@ class Login:
     verify: bool
 
 
+class Page(NamedTuple):
+    """A part of a LIST."""
+
+    items: Sequence[Json]
+    version: str
+    """Of the whole list: a watch from it on misses nothing."""
+
+
 Answered = Callable[[str, str, int | None], None]
 """Told of each request: verb and resource as RBAC has them, and the status, None without one."""
 
@@ -154,18 +165,61 @@ class KubernetesClient:
         Without a resourceVersion, so that the answer is consistent and never from a stale cache.
         Raises Expired when a page is asked for too late: the caller starts again.
         """
+        async for page in self.list_pages(
+            kind, namespace=namespace, fields=fields, page_size=page_size
+        ):
+            for item in page.items:
+                yield item
+
+    async def list_pages(
+        self, kind: Kind, *, namespace: str = "", fields: str = "", page_size: int = 500
+    ) -> AsyncIterator[Page]:
+        """Yield what `list_objects` does, page by page."""
         path, query = kind.path(namespace), {"limit": str(page_size)}
         query |= {"fieldSelector": fields} if fields else {}
         while True:
             page = await self._request("GET", f"{path}?{urlencode(query)}")
             if "items" not in page:
                 raise errors.Unavailable(f"API server: GET {path}: the answer is no list")
-            for item in page["items"] or ():
-                yield item
-            going_on = (page.get("metadata") or {}).get("continue")
-            if not going_on:
+            meta = page.get("metadata") or {}
+            yield Page(page["items"] or (), str(meta.get("resourceVersion") or ""))
+            if not meta.get("continue"):
                 return
-            query["continue"] = going_on
+            query["continue"] = meta["continue"]
+
+    async def watch(self, kind: Kind, version: str) -> AsyncIterator[WatchEvent]:
+        """Yield what happens to objects of `kind` after `version`, until the watch ends.
+
+        It ends after some minutes; going on from the last version loses nothing. Raises Expired
+        where `version` is too old for that: events were lost.
+        """
+        query = {
+            "watch": "true",
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        path = kind.path()
+        what, headers = f"watch of {kind.plural}", {"Accept": "application/json"}
+        timeout = aiohttp.ClientTimeout(sock_connect=self._timeout, sock_read=SILENCE_SECONDS)
+        try:
+            serialized = await self._api.param_serialize(
+                "GET",
+                f"{path}?{urlencode(query)}",
+                header_params=headers,
+                auth_settings=["BearerToken"],
+            )
+            response = await self._api.call_api(*serialized, _request_timeout=timeout)
+            self._answered("watch", kind.plural, response.status)
+            async with response.response as stream:
+                if response.status >= _CLIENT_ERROR:
+                    answer = _object_of(await stream.read()) or {}
+                    raise _error_of(response.status, answer, what)
+                async for event in read_events(stream.content, what):
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._answered("watch", kind.plural, None)
+            raise errors.Unavailable(f"API server: {what}: {type(error).__name__}") from error
 
     async def discover_issuer(self) -> Issuer:
         """Return the issuer that the API server signs ServiceAccount tokens with.
@@ -330,8 +384,18 @@ async def connect(
     configuration = Configuration()
     await _load(configuration)
     async with ApiClient(configuration) as api:
+        api.rest_client = _Connections(configuration)
         api.user_agent = words.MANAGER
         yield KubernetesClient(api, timeout_seconds=timeout_seconds, answered=answered)
+
+
+class _Connections(RESTClientObject):
+    """The official client's connections, by sockets that notice when the other end is gone."""
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(
+            limit=self.maxsize, ssl=self.ssl_context, socket_factory=watchful_socket
+        )
 
 
 async def _load(configuration: Configuration) -> None:
