@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PLOTS := $(VENV)/.plots
 SOAK := tests/e2e/production/test_soak.py
 # The checkout's own programs first, also for what they start themselves.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -76,9 +77,17 @@ test-e2e: programs ## The tutorial on a real node
 soak: programs ## Four hours of the installed operator's life in fast motion: what grows, what leaks
 	pytest $(SOAK) -s
 
+.PHONY: bench
+bench: programs $(PLOTS) ## What everything costs, about an hour: the tables and the plot of docs/performance.md
+	cd tests && python -m benchmarks admission startup creates caches reconciling report
+
 .PHONY: bench-admission
 bench-admission: programs ## What an answer of the admission server costs, beside two yardsticks
 	cd tests && python -m benchmarks admission
+
+$(PLOTS): constraints/bench.txt $(READY)
+	@$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python -r constraints/bench.txt
+	@touch $@
 
 .PHONY: lint
 lint: $(READY) ## Ruff, formatting, the direction of imports

@@ -17,6 +17,7 @@ SETS = {
     "testbed.txt": [PROJECT, "--extra=testbed", "-c", "constraints/test.txt"],
     "build.txt": ["constraints/build.in", "-c", "constraints/test.txt"],
     "awscli.txt": ["constraints/awscli.in"],
+    "bench.txt": ["constraints/bench.in", "-c", "constraints/test.txt"],
 }
 
 

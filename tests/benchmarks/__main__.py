@@ -1,6 +1,7 @@
-"""Benchmarks: `python -m benchmarks admission` from the folder `tests`, or `make bench-admission`.
+"""Benchmarks: `python -m benchmarks PART...` from the folder `tests`, or `make bench`.
 
-They print a table and write `build/benchmarks.json`. What they say depends on the machine, so
+Each part writes its figures to `build/benchmarks.json`, beside those of the others; `report` makes
+the table of `docs/performance.md` and the plot of them. What they say depends on the machine, so
 nothing passes or fails by them; ratios of one run are what to compare.
 """
 
@@ -8,34 +9,90 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks import admission
+from benchmarks import admission, caches, creates, load, reconciling, report, startup
+from benchmarks.stage import Stage, staged
+from caios_testbed.cluster.packages import ensure_packages
 from caios_testbed.cluster.progress import Progress
 
 RESULTS = Path(__file__).parents[2] / "build" / "benchmarks.json"
-COLUMNS = ("CPU µs", "of aiohttp", "rps", "p50 ms, 1 conn.", "p99 ms, 16 conn.", "RSS MiB")
+PROGRESS = Progress(lambda line: click.echo(line, err=True))
 
 
-@click.group()
+@click.group(chain=True)
 def main() -> None:
     """Measure what the operator costs."""
+    ensure_packages(load.PACKAGES, PROGRESS)
 
 
 @main.command("admission")
 def measure_admission() -> None:
     """Measure the admission server alone, beside two yardsticks."""
-    progress = Progress(lambda line: click.echo(line, err=True))
-    with tempfile.TemporaryDirectory(prefix="caios-bench-") as directory:
-        found = admission.measure(Path(directory), progress)
+    with _stage() as stage:
+        found = admission.measure(stage, PROGRESS)
     _save("admission", found.as_json())
-    Console().print(_table(found))
-    click.echo(f"slowest of a minute at 16 connections: {found.slowest_ms:.1f} ms")
-    click.echo(f"{machine()}; figures are in {RESULTS}")
+
+
+@main.command("startup")
+def measure_startup() -> None:
+    """Measure the time from start to ready."""
+    with _stage() as stage, PROGRESS.step("starts of a webhook"):
+        found = startup.measure(stage)
+    _save("startup", asdict(found))
+
+
+@main.command("creates")
+def measure_creates() -> None:
+    """Measure creations of Pods through an API server."""
+    with _stage() as stage, PROGRESS.step("creations of Pods through an API server"):
+        found = [asdict(each) for each in creates.measure(stage)]
+    _save("creates", found)
+
+
+@main.command("caches")
+def measure_caches() -> None:
+    """Measure webhooks of clusters with many ServiceAccounts."""
+    with (
+        _directory() as directory,
+        staged(directory / "empty", PROGRESS) as empty,
+        staged(directory / "full", PROGRESS) as full,
+    ):
+        found = [asdict(each) for each in caches.measure(empty, full, directory, PROGRESS)]
+    _save("caches", found)
+
+
+@main.command("reconciling")
+def measure_reconciling() -> None:
+    """Measure the reconciliation of many bindings."""
+    with _directory() as directory:
+        found = [asdict(each) for each in reconciling.measure(directory, PROGRESS)]
+    _save("reconciling", found)
+
+
+@main.command("report")
+def write_report() -> None:
+    """Write the table of docs/performance.md, and the plot beside it."""
+    report.write(json.loads(RESULTS.read_text()))
+    click.echo(f"written: {report.PAGE}, {report.PLOT}")
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="caios-bench-") as directory:
+        yield Path(directory)
+
+
+@contextmanager
+def _stage() -> Iterator[Stage]:
+    with _directory() as directory, staged(directory, PROGRESS) as stage:
+        yield stage
 
 
 def machine() -> str:
@@ -51,29 +108,22 @@ def machine() -> str:
     return f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}"
 
 
-def _save(part: str, figures: dict[str, object]) -> None:
-    """Put the figures of one part beside those of the others."""
+def _save(part: str, figures: object) -> None:
+    """Put the figures of one part beside those of the others, and show them."""
     RESULTS.parent.mkdir(exist_ok=True)
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    known |= {"machine": machine(), part: figures}
+    known: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    known |= {"machine": machine(), part: _rounded(figures)}
     RESULTS.write_text(json.dumps(known, indent=2) + "\n")
+    click.echo(f"\n{report.TABLES[part](known[part])}\n\n{machine()}; figures are in {RESULTS}")
 
 
-def _table(found: admission.Admission) -> Table:
-    table = Table("case", *COLUMNS)
-    for name, figures in found.cases.items():
-        suffix = "_".join(part for part in ("injected", "large") if part in name.split("_"))
-        yardstick = found.cases["_".join(filter(None, ("yardstick_aiohttp", suffix)))]
-        table.add_row(
-            name,
-            f"{figures.cpu_us:.0f}",
-            f"{figures.cpu_us / yardstick.cpu_us:.2f}",
-            f"{figures.rps:.0f}",
-            f"{figures.p50_ms:.3f}",
-            f"{figures.p99_ms:.2f}",
-            f"{figures.rss_mib:.0f}",
-        )
-    return table
+def _rounded(figures: object) -> object:
+    """Return `figures` with as many digits as they mean something."""
+    if isinstance(figures, dict):
+        return {key: _rounded(figure) for key, figure in figures.items()}
+    if isinstance(figures, list):
+        return [_rounded(figure) for figure in figures]
+    return round(figures, 3) if isinstance(figures, float) else figures
 
 
 if __name__ == "__main__":

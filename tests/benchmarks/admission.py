@@ -5,24 +5,15 @@ wrk calls it directly. Rounds go through all servers one after the other, so tha
 slower for a while is so for each; the medians of the rounds count.
 """
 
-import contextlib
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import yaml
-
 from benchmarks import load, reviews
-from caios_testbed.cluster.controlplane import ControlPlane
-from caios_testbed.cluster.packages import ensure_packages
+from benchmarks.stage import Server, Stage, yardstick
 from caios_testbed.cluster.ports import free_ports
-from caios_testbed.cluster.process import listening
 from caios_testbed.cluster.progress import Progress
-from caios_testbed.cluster.waiting import eventually
-from caios_testbed.product import Kubectl, Product
 
 ROUNDS = 3
 MANY = 16
@@ -30,21 +21,6 @@ SECONDS, SECONDS_ALONE, WARM_SECONDS = 5, 3, 1
 """Of a run at 16 connections, at one, and before both."""
 LONG_SECONDS = 60
 """Of the run in which the slowest answer is looked for."""
-READY_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A process that answers reviews."""
-
-    name: str
-    pid: int
-    port: int
-
-    @property
-    def url(self) -> str:
-        """Where reviews are sent; with the query that API servers add."""
-        return f"https://127.0.0.1:{self.port}/mutate-pods?timeout=5s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +74,17 @@ class Admission:
         return {**told, "slowest_ms_in_60_s": round(self.slowest_ms, 3)}
 
 
-def measure(directory: Path, progress: Progress) -> Admission:
-    """Start everything, measure, and end it."""
-    ensure_packages(load.PACKAGES, progress)
-    with _ours(directory, progress) as ours, _yardsticks(directory) as yardsticks:
-        cases = list(_cases(directory, ours, yardsticks))
+def measure(stage: Stage, progress: Progress) -> Admission:
+    """Start the servers, measure, and end them."""
+    pair = stage.certificates
+    aiohttp_port, protocol_port = free_ports(2)
+    with (
+        stage.webhook() as ours,
+        yardstick("aiohttp", aiohttp_port, pair) as framework,
+        yardstick("protocol", protocol_port, pair) as least,
+    ):
+        yardsticks = (framework, least)
+        cases = list(_cases(stage.directory, ours, yardsticks))
         for case in cases:
             _run(case, MANY, WARM_SECONDS)
         many: dict[str, list[load.Run]] = {case.name: [] for case in cases}
@@ -135,69 +117,6 @@ def _cases(directory: Path, ours: Server, yardsticks: Sequence[Server]) -> Itera
         body = directory / f"{name}.json"
         body.write_bytes(content)
         yield Case(name, ours, body)
-        for yardstick in yardsticks:
+        for each in yardsticks:
             suffix = name.removeprefix("pass_through").removeprefix("_")
-            yield Case("_".join(filter(None, (yardstick.name, suffix))), yardstick, body)
-
-
-@contextlib.contextmanager
-def _ours(directory: Path, progress: Progress) -> Iterator[Server]:
-    """Yield the webhook's process; the controller, which made its certificate, has ended."""
-    with ControlPlane.start(directory / "plane", progress) as plane:
-        kubectl = Kubectl(plane.kubectl, plane.kubeconfig)
-        controller_port, port = free_ports(2)
-        controller = Product(directory / "controller", kubectl, "127.0.0.1", controller_port)
-        controller.install()
-        controller.start()
-        controller.stop()
-        kubectl.run("apply", "-f", "-", manifest=yaml.safe_dump_all(_objects()))
-        webhook = Product(directory / "webhook", kubectl, "127.0.0.1", port)
-        pair = {"CAIOS_CERTIFICATES__DIRECTORY": str(directory / "controller" / "tls")}
-        webhook.launch(pair, role="webhook")
-        try:
-            _wait(webhook.pid, port)
-            yield Server("ours", webhook.pid, port)
-        finally:
-            webhook.stop()
-
-
-def _objects() -> list[dict[str, object]]:
-    """Return what decides: a federation, a ServiceAccount that is annotated, one that is not."""
-    where = {"namespace": reviews.NAMESPACE}
-    inject = {"caios.coreweave.com/inject": "true"}
-    account = {"apiVersion": "v1", "kind": "ServiceAccount"}
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": reviews.NAMESPACE}},
-        {**account, "metadata": {"name": reviews.PLAIN, **where}},
-        {
-            **account,
-            "metadata": {"name": reviews.FEDERATED, "annotations": inject, **where},
-        },
-        {
-            "apiVersion": "caios.coreweave.com/v1alpha1",
-            "kind": "StorageFederation",
-            "metadata": {"name": "default"},
-            "spec": {"organizationID": "cw1234", "region": "US-CENTRAL-05A"},
-        },
-    ]
-
-
-@contextlib.contextmanager
-def _yardsticks(directory: Path) -> Iterator[Sequence[Server]]:
-    """Yield the yardsticks, with the certificate that ours has."""
-    pair = directory / "controller" / "tls"
-    with contextlib.ExitStack() as stack:
-        servers = []
-        for kind in ("aiohttp", "protocol"):
-            (port,) = free_ports(1)
-            command = [sys.executable, "-m", "benchmarks.yardsticks", kind, str(port), str(pair)]
-            process = stack.enter_context(subprocess.Popen(command, cwd=Path(__file__).parents[1]))
-            stack.callback(process.terminate)
-            _wait(process.pid, port)
-            servers.append(Server(f"yardstick_{kind}", process.pid, port))
-        yield servers
-
-
-def _wait(pid: int, port: int) -> None:
-    if not eventually(lambda: listening(pid, port), READY_SECONDS):
-        raise RuntimeError(f"process {pid}: does not listen on port {port}")
+            yield Case("_".join(filter(None, (each.name, suffix))), each, body)

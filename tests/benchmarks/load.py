@@ -53,7 +53,7 @@ def run(url: str, body: Path, pid: int, *, connections: int, seconds: int) -> Ru
         p50_ms=told["p50_ms"],
         p99_ms=told["p99_ms"],
         max_ms=told["max_ms"],
-        rss_mib=held(pid)["rss"] / 2**20,
+        rss_mib=rss_mib(pid),
     )
 
 
@@ -61,3 +61,8 @@ def cpu_seconds(pid: int) -> float:
     """Return the CPU time that a process has used, its threads together."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND  # utime, stime (proc(5))
+
+
+def rss_mib(pid: int) -> float:
+    """Return the resident memory of a process."""
+    return held(pid)["rss"] / 2**20

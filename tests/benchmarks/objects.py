@@ -62,16 +62,16 @@ def create(plane: ControlPlane, objects: Iterable[tuple[str, Json]]) -> int:
 async def _create(plane: ControlPlane, objects: Iterable[tuple[str, Json]]) -> int:
     waiting, count = iter(objects), itertools.count()
 
-    async def work(session: aiohttp.ClientSession) -> None:
+    async def work(opened: aiohttp.ClientSession) -> None:
         for path, body in waiting:
-            async with session.post(plane.url + path, data=orjson.dumps(body)) as answer:
+            async with opened.post(plane.url + path, data=orjson.dumps(body)) as answer:
                 if answer.status not in {201, 409}:  # created, or there already
                     raise RuntimeError(f"POST {path}: {answer.status} {await answer.text()}")
             next(count)
 
-    async with _session(plane, _HEADERS) as session, asyncio.TaskGroup() as tasks:
+    async with session(plane) as opened, asyncio.TaskGroup() as tasks:
         for _ in range(_AT_ONCE):
-            tasks.create_task(work(session))
+            tasks.create_task(work(opened))
     return next(count)
 
 
@@ -98,23 +98,24 @@ class Changes:
             thread.join()
 
     async def _work(self) -> None:
-        async with _session(self.plane, _MERGE) as session, asyncio.TaskGroup() as tasks:
+        async with session(self.plane, _MERGE) as opened, asyncio.TaskGroup() as tasks:
             begun = time.monotonic()
             for number in itertools.count():
                 if self._over.is_set():
                     return
                 await asyncio.sleep(max(0.0, begun + number / self.rate - time.monotonic()))
-                tasks.create_task(self._change(session, number))
+                tasks.create_task(self._change(opened, number))
 
-    async def _change(self, session: aiohttp.ClientSession, number: int) -> None:
+    async def _change(self, opened: aiohttp.ClientSession, number: int) -> None:
         collection, body = account(number % self.accounts)
         path = f"{collection}/{body['metadata']['name']}"
         patch = {"metadata": {"labels": {"changed": str(number)}}}
-        async with session.patch(self.plane.url + path, data=orjson.dumps(patch)) as answer:
+        async with opened.patch(self.plane.url + path, data=orjson.dumps(patch)) as answer:
             self.made += answer.status == 200  # OK
 
 
-def _session(plane: ControlPlane, headers: dict[str, str]) -> aiohttp.ClientSession:
+def session(plane: ControlPlane, headers: dict[str, str] = _HEADERS) -> aiohttp.ClientSession:
+    """Return a session of the cluster's administrator, with JSON for a body."""
     context = ssl.create_default_context(cafile=plane.pki.ca)
     context.load_cert_chain(plane.pki.certificate("admin"), plane.pki.key("admin"))
     connector = aiohttp.TCPConnector(limit=_AT_ONCE, ssl=context)

@@ -24,15 +24,28 @@ from benchmarks.reviews import PLAIN
 
 _VARIABLES = ("FULL_URI", "TOKEN_FILE", "REGION", "DEFAULT_REGION")
 OPERATIONS = [
-    {"op": "add", "path": "/spec/volumes/-", "value": {"name": "token", "projected": {}}},
+    {
+        "op": "add",
+        "path": "/spec/volumes/-",
+        "value": {
+            "name": "token",
+            "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]},
+        },
+    },
     *(
         {"op": "add", "path": f"/spec/containers/{at}/env/-", "value": {"name": name, "value": "x"}}
         for at in range(2)
         for name in _VARIABLES
     ),
-    {"op": "add", "path": "/spec/containers/0/volumeMounts/-", "value": {"name": "token"}},
-    {"op": "add", "path": "/spec/containers/1/volumeMounts/-", "value": {"name": "token"}},
-    {"op": "add", "path": "/metadata/labels/federated", "value": "true"},
+    *(
+        {
+            "op": "add",
+            "path": f"/spec/containers/{at}/volumeMounts/-",
+            "value": {"name": "token", "mountPath": "/token"},
+        }
+        for at in range(2)
+    ),
+    {"op": "add", "path": "/metadata/labels/caios.coreweave.com~1federated", "value": "true"},
 ]
 
 

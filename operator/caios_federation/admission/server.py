@@ -146,11 +146,10 @@ class AdmissionServer:
 
 
 def _spare_garbage_collection() -> None:
-    """Let garbage collection pass over what stays, and look for the rest less often.
+    """Let garbage collection pass over the caches, too, as over the modules (`cli/run.py`).
 
     A full collection stops the process for as long as it takes to visit everything: 90 ms with
     empty caches, in the middle of an answer (docs/performance.md).
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 100)

@@ -59,6 +59,7 @@ def _importing() -> Iterator[None]:
     try:
         yield
         gc.freeze()
+        gc.set_threshold(20_000, 20, 100)  # most of what a request makes is gone before it is due
     finally:
         gc.enable()
 

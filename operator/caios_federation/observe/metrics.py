@@ -78,8 +78,8 @@ RESOURCES: Final = frozenset(
     }
 )
 """What is asked for of the API server."""
-VERBS: Final = frozenset({"create", "delete", "get", "list", "patch", "update"})
-_READING: Final = frozenset({"get", "list"})
+VERBS: Final = frozenset({"create", "delete", "get", "list", "patch", "update", "watch"})
+_READING: Final = frozenset({"get", "list", "watch"})
 _NO_CHANGE: Final = frozenset({"events", "leases", "serviceaccounts/token"})
 """What is written without anything being different afterwards that a reconciliation is about."""
 _WRITING_OPERATIONS: Final = frozenset(

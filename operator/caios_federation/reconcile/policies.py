@@ -16,7 +16,7 @@ from caios_federation.core.conditions import recorded_condition
 from caios_federation.core.naming import policy_name
 from caios_federation.core.policy import Policy, digest, document
 from caios_federation.core.principal import Issuer
-from caios_federation.core.sync import changes, meaning_of
+from caios_federation.core.sync import meaning_of
 from caios_federation.observe import events
 from caios_federation.observe.events import Event
 from caios_federation.reconcile.acting import Acting, log, subject_of
@@ -79,7 +79,7 @@ async def _apply(
     binding, name, body = wanted.binding, policy.name, document(policy)
     try:
         current = await policies.current()
-        missing = changes({name: meaning_of(body)}, current, owned=name.__eq__).ensure
+        missing = current.get(name) != meaning_of(body)
     except errors.ClientError as error:
         return _failed(wanted, error)
     await hold(caches, acting, binding)
@@ -104,7 +104,7 @@ async def _apply(
             drifted=drifted,
         )
     synced = Finding(Status.TRUE, Reason.SYNCED, f"Policy {name!r} says what the grants say.")
-    return Outcome(synced, frozenset(told), changed=bool(missing))
+    return Outcome(synced, frozenset(told), changed=missing)
 
 
 async def _take_back(
@@ -119,7 +119,7 @@ async def _take_back(
     told = frozenset[Event]()
     try:
         current = await policies.current()
-        if changes({}, current, owned=name.__eq__).delete:
+        if name in current:
             await _remove(policies, binding, name)
             told = frozenset({_removed(binding, name)})
     except errors.ClientError as error:

@@ -33,7 +33,12 @@ async def list_all(api: KubernetesClient) -> list[object]:
     return [item async for item in api.list_objects(POD, namespace="team-a")]
 
 
+async def watch_all(api: KubernetesClient) -> list[object]:
+    return [event async for event in api.watch(SERVICE_ACCOUNT, "1")]
+
+
 REQUESTS: dict[str, Do] = {
+    "watch serviceaccounts": watch_all,
     "get serviceaccounts": lambda api: api.read(SERVICE_ACCOUNT, "team-a", "reader"),
     "get namespaces": lambda api: api.read(NAMESPACE, "", "team-a"),
     "list pods": list_all,
