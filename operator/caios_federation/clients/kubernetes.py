@@ -24,7 +24,13 @@ from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json, mapping_of
 from caios_federation.clients import errors, fence
 from caios_federation.clients.sockets import watchful_socket
-from caios_federation.clients.watches import SILENCE_SECONDS, WATCH_SECONDS, WatchEvent, read_events
+from caios_federation.clients.watches import (
+    CONNECT_SECONDS,
+    SILENCE_SECONDS,
+    WATCH_SECONDS,
+    WatchEvent,
+    read_events,
+)
 from caios_federation.core.errors import ParseError
 from caios_federation.core.principal import Issuer, parse_issuer
 
@@ -201,7 +207,7 @@ class KubernetesClient:
         }
         path = kind.path()
         what, headers = f"watch of {kind.plural}", {"Accept": "application/json"}
-        timeout = aiohttp.ClientTimeout(sock_connect=self._timeout, sock_read=SILENCE_SECONDS)
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:
             serialized = await self._api.param_serialize(
                 "GET",

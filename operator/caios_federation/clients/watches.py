@@ -12,6 +12,8 @@ from caios_federation.clients import errors
 
 WATCH_SECONDS: Final = 300
 """How long the API server keeps a watch open."""
+CONNECT_SECONDS: Final = 5.0
+"""For an attempt to connect: one that was begun before a broken path is back must not last."""
 SILENCE_SECONDS: Final = 90.0
 """After so long without a line a watch is given up: a bookmark comes each minute (KEP-956). A
 connection that is gone without a word is noticed earlier, by its socket."""

@@ -151,7 +151,7 @@ async def test_a_token_that_is_none_is_not_sent_and_not_counted() -> None:
 
 def test_what_no_list_knows_is_counted_as_other() -> None:
     metrics = Metrics()
-    metrics.kubernetes_answered("watch", "secrets/mine", 299)
+    metrics.kubernetes_answered("deletecollection", "secrets/mine", 299)
     metrics.coreweave_answered("Team-A", 700, 0.1)
     metrics.condition_turned("Pod", "Happy", "Maybe", "Sunshine")
     seen = scrape(metrics.registry)

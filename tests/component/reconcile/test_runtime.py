@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import kopf
 import pytest
 import structlog
 from aiohttp import web
@@ -16,7 +17,7 @@ from kubernetes.aio.config import kube_config
 import builders
 from caios_federation import runtime as runtime_module
 from caios_federation.clients import errors
-from caios_federation.runtime import Runtime, open_runtime, runtime_of
+from caios_federation.runtime import Runtime, kopf_settings, open_runtime, runtime_of
 from caios_federation.settings import (
     CacheSettings,
     CertificateProvider,
@@ -336,3 +337,12 @@ def test_a_memo_that_is_no_runtime_is_a_mistake() -> None:
 def test_kopf_gets_the_runtime_itself_when_it_copies_its_memo() -> None:
     nothing = object.__new__(Runtime)
     assert copy.copy(nothing) is nothing
+
+
+def test_kopf_keeps_no_copy_of_what_objects_were_like(settings: Settings) -> None:
+    storage = kopf_settings(settings, None).persistence.diffbase_storage
+    body, patch = kopf.Body(builders.binding()), kopf.Patch()
+    assert storage.build(body=body) == {}
+    assert storage.fetch(body=body) is None
+    storage.store(body=body, patch=patch, essence={})
+    assert not patch
