@@ -341,7 +341,8 @@ def test_kopf_gets_the_runtime_itself_when_it_copies_its_memo() -> None:
 
 def test_kopf_keeps_no_copy_of_what_objects_were_like(settings: Settings) -> None:
     storage = kopf_settings(settings, None).persistence.diffbase_storage
-    body, patch = kopf.Body(builders.binding()), kopf.Patch()
+    body = kopf.Body(builders.binding())  # type: ignore[arg-type]  # a mapping is enough
+    patch = kopf.Patch()
     assert storage.build(body=body) == {}
     assert storage.fetch(body=body) is None
     storage.store(body=body, patch=patch, essence={})
