@@ -21,7 +21,8 @@ def write(results: Figures) -> None:
     parts = [f"Measured on {results['machine']}, shared by all that takes part.\n"]
     parts += [f"{table(results[part])}\n" for part, table in TABLES.items() if part in results]
     PAGE.write_text(f"{head}{_BEGIN}\n" + "\n".join(parts) + f"\n{_END}{tail}")
-    _plot(results["caches"], results["reconciling"])
+    if {"caches", "reconciling"} <= results.keys():
+        _plot(results["caches"], results["reconciling"])
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
