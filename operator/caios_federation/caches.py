@@ -440,14 +440,16 @@ class Caches:
                         changed(cache.observe(event.type, event.object))
             except errors.Expired as error:
                 log.info("watch begins anew", kind=cache.kind.kind, err=str(error))
-                version = ""
+                version, failures = "", failures + 1
             except errors.ClientError as error:
                 failures += 1
                 if seldom.due(str(error)):
                     log.warning("watch failed", kind=cache.kind.kind, err=str(error))
             else:
+                failures = 0
                 seldom.over()
-            delay = min(0.5 * 2**failures, _LONGEST_WATCH_RETRY_SECONDS) if failures else 0
+            # Also after one that ended in order: a proxy may end each at once.
+            delay = min(0.1 * 2 ** min(failures, 10), _LONGEST_WATCH_RETRY_SECONDS)
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
 
     async def _compare(

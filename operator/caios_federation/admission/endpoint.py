@@ -100,18 +100,18 @@ class Endpoint:
         """Answer as for an earlier Pod of the ServiceAccount, where nothing has changed since."""
         try:
             decision = self._decider.decide_as_before(review.namespace, review.pod)
+            return None if decision is None else self._decided(review, began, decision)
         except Exception as error:  # noqa: BLE001  # the edge of a request: failurePolicy decides
             return self._failed(review, began, error)
-        return None if decision is None else self._decided(review, began, decision)
 
     async def _asked(self, review: Request, began: float) -> Reply:
         """Answer as the mutation handler decides."""
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 decision = await decision_of(review, self._dispatch)
+            return self._decided(review, began, decision)
         except Exception as error:  # noqa: BLE001  # the edge of a request: failurePolicy decides
             return self._failed(review, began, error)
-        return self._decided(review, began, decision)
 
     def _failed(self, review: Request, began: float, error: Exception) -> Reply:
         log.error(

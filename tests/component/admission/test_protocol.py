@@ -130,6 +130,10 @@ async def unavailable(_request: Request) -> Decision:
     raise errors.Unavailable("API server: ServiceAccount team-a/reader: no answer in 1 s")
 
 
+async def unwritable(_request: Request) -> Decision:
+    return Decision(operations=({"op": "add", "path": "/x", "value": object()},))
+
+
 async def undecided(_request: Request) -> None:
     return None
 
@@ -140,6 +144,7 @@ async def undecided(_request: Request) -> None:
         (lost, "RuntimeError: the handler is out of its depth"),
         (broken, "RuntimeError: Kopf itself fell over"),
         (unavailable, "Unavailable: API server: ServiceAccount team-a/reader: no answer in 1 s"),
+        (unwritable, "TypeError: Type is not JSON serializable: object"),
         (undecided, "RuntimeError: the handler left no decision"),
     ],
 )
