@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -117,6 +118,27 @@ class Authority:
             builder = builder.add_extension(names, critical=False)
         certificate = builder.sign(self.key, hashes.SHA256())
         return Pair(certificate.public_bytes(serialization.Encoding.PEM), _key_pem(key))
+
+
+def signed_by_one_of(certificate: bytes, authorities: bytes) -> bool:
+    """Tell whether a certificate was issued by one of `authorities`, all PEM.
+
+    Raises ValueError where `certificate` is none.
+    """
+    leaf = x509.load_pem_x509_certificate(certificate)
+    try:
+        listed = x509.load_pem_x509_certificates(authorities)
+    except ValueError:
+        return False  # none is listed
+    return any(_issued(authority, leaf) for authority in listed)
+
+
+def _issued(authority: x509.Certificate, leaf: x509.Certificate) -> bool:
+    try:
+        leaf.verify_directly_issued_by(authority)
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def _builder(

@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from caios_testbed.audit import entries, resource_of
+from caios_testbed.authority import signed_by_one_of
 from caios_testbed.cluster.components import WRITES
 from caios_testbed.cluster.failure import ClusterError
 from caios_testbed.cluster.roster import Roster
@@ -47,7 +48,6 @@ LEASE = {
     "CAIOS_LEASE__RETRY_SECONDS": "0.5",
 }
 _NAME = "operator"
-_CERTIFICATE_END = "-----END CERTIFICATE-----"
 
 
 class CommandError(Exception):
@@ -177,8 +177,7 @@ class Product:
         return True
 
     def _provisioned(self, directory: Path) -> bool:
-        """Whether the webhook configuration trusts the CAs of the certificate that is served."""
-        wanted = (directory / "ca.crt").read_text().split(_CERTIFICATE_END)
+        """Whether the webhook configuration trusts the certificate that is served."""
         try:
             listed = self.kubectl.run(
                 "get",
@@ -188,9 +187,7 @@ class Product:
             )
         except CommandError:
             return False
-        return {each.strip() for each in wanted} <= {
-            each.strip() for each in listed.split(_CERTIFICATE_END)
-        }
+        return signed_by_one_of((directory / "tls.crt").read_bytes(), listed.encode())
 
     def kubeconfig_of(self, account: str) -> Path:
         """Write what a ServiceAccount of the operator's namespace reaches the cluster with."""

@@ -271,6 +271,7 @@ def session(settings: CoreWeaveSettings) -> aiohttp.ClientSession:
     stamina.instrumentation.set_on_retry_hooks([])
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=egress.tls(settings)),
+        request_class=fence.FencedRequest,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=settings.timeout_seconds),
         headers={

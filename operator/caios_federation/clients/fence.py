@@ -2,7 +2,8 @@
 
 Tasks are cancelled when a term ends, but a process that was stopped for a while, or a loop that was
 busy, may run one of them first. So every request is checked where it is sent, by the term of the
-task that sends it; those that belong to none, such as a webhook's reads, are let through.
+task that sends it; those that belong to none, such as a webhook's reads, are let through. It is
+checked once more when it has its connection: a process may be stopped while it waits for one.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+
+import aiohttp
 
 
 class Term:
@@ -54,14 +57,29 @@ def sending(*, writes: bool) -> Iterator[None]:
 
     Raises CancelledError where the caller's term is over: the cancellation is under way.
     """
+    _check()
     term = _term.get()
-    if term is None:
-        yield
-        return
-    if term.over:
-        raise asyncio.CancelledError("the term of leading is over")
     try:
         yield
     except asyncio.CancelledError:
-        term.cut |= writes
+        if term is not None:
+            term.cut |= writes
         raise
+
+
+class FencedRequest(aiohttp.ClientRequest):
+    """A request of aiohttp that is kept back where the caller's term ended before it was written.
+
+    What is sent again on another connection comes by here again.
+    """
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        """Write the request. Raises CancelledError as `sending` does."""
+        _check()
+        return await super().send(conn)
+
+
+def _check() -> None:
+    term = _term.get()
+    if term is not None and term.over:
+        raise asyncio.CancelledError("the term of leading is over")

@@ -388,6 +388,7 @@ async def connect(
 ) -> AsyncIterator[KubernetesClient]:
     """Connect as the Pod's ServiceAccount, else as the kubeconfig says: as Kopf does too."""
     configuration = Configuration()
+    configuration.client_session_kwargs = {"request_class": fence.FencedRequest}
     await _load(configuration)
     async with ApiClient(configuration) as api:
         api.rest_client = _Connections(configuration)

@@ -4,13 +4,17 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import kube_config
 
-from caios_federation.clients.kubernetes import KubernetesClient
+from caios_federation.clients.kubernetes import KubernetesClient, connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,27 @@ async def connected(
         configuration.api_key["BearerToken"] = f"Bearer {token}"
     async with ApiClient(configuration) as api:
         yield KubernetesClient(api, timeout_seconds=timeout_seconds)
+
+
+@asynccontextmanager
+async def by_kubeconfig(url: str, token: str, directory: Path) -> AsyncIterator[KubernetesClient]:
+    """Yield a client of the API server at `url`, as the product connects outside of a cluster."""
+    kubeconfig = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path = directory / "kubeconfig"
+    path.write_text(yaml.safe_dump(kubeconfig))
+    with pytest.MonkeyPatch.context() as patch:
+        # The official client reads KUBECONFIG when it is imported.
+        patch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+        patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        async with connect() as client:
+            yield client
 
 
 @asynccontextmanager

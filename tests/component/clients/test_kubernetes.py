@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 from aiohttp import web
-from kubernetes.aio.config import kube_config
 
 from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import (
@@ -21,12 +20,12 @@ from caios_federation.clients.kubernetes import (
     POD,
     SERVICE_ACCOUNT,
     KubernetesClient,
-    connect,
 )
 from component.clients.api_server import (
     Answer,
     Seen,
     always,
+    by_kubeconfig,
     connected,
     failure,
     in_turn,
@@ -290,17 +289,9 @@ async def test_whether_a_kind_is_served_is_asked_with_one_object() -> None:
     assert [request.query for request in api.seen] == [{"limit": "1"}] * 3
 
 
-async def test_a_kubeconfig_says_where_and_as_whom(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    async with scripted(always(page)) as api:
-        kubeconfig = tmp_path / "kubeconfig"
-        kubeconfig.write_text(yaml.safe_dump(kubeconfig_for(api.url)))
-        # The official client reads KUBECONFIG when it is imported.
-        monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
-        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        async with connect() as client:
-            assert await names(client) == []
+async def test_a_kubeconfig_says_where_and_as_whom(tmp_path: Path) -> None:
+    async with scripted(always(page)) as api, by_kubeconfig(api.url, TOKEN, tmp_path) as client:
+        assert await names(client) == []
     (request,) = api.seen
     assert request.headers["Authorization"] == f"Bearer {TOKEN}"
     assert request.headers["User-Agent"] == "caios-federation"
@@ -348,17 +339,6 @@ def closed_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def kubeconfig_for(url: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": url}}],
-        "users": [{"name": "u", "user": {"token": TOKEN}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ import yaml
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from caios_testbed.authority import Authority, signed_by_one_of
 from caios_testbed.cluster import (
     binaries,
     definitions,
@@ -90,6 +91,15 @@ def test_authority_and_token_key_are_kept_and_private(tmp_path: Path) -> None:
     paths = (pki.ca, pki.ca_key, pki.service_account_key)
     assert [path.read_bytes() for path in paths] == kept
     assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("*.key")} == {0o600}
+
+
+def test_a_certificate_is_signed_by_one_of_those_that_signed_it() -> None:
+    signer, other = Authority.create("webhook"), Authority.create("webhook")
+    pair = signer.issue("webhook", hosts=["127.0.0.1"])
+
+    assert signed_by_one_of(pair.certificate, other.pem + signer.pem)
+    assert not signed_by_one_of(pair.certificate, other.pem)
+    assert not signed_by_one_of(pair.certificate, b"")
 
 
 def test_kubeconfig_stands_alone_and_is_private(tmp_path: Path) -> None:
