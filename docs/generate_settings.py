@@ -4,9 +4,13 @@
 Usage: python docs/generate_settings.py
 """
 
+import ast
+import inspect
 from collections.abc import Iterator
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
+from textwrap import dedent
 from types import NoneType
 from typing import Any, Final, Literal, TypeGuard, get_args, get_origin
 
@@ -61,12 +65,12 @@ def _variables(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Field
 def _page() -> Iterator[str]:
     yield _INTRODUCTION
     fields = Settings.model_fields
-    own = {name: field for name, field in fields.items() if not _is_group(field.annotation)}
-    yield from _section("process", "The process as a whole.", _rows("CAIOS_", own))
+    own = _rows(Settings, "CAIOS_")
+    yield from _section("process", "The process as a whole.", own)
     for name, field in fields.items():
         group = field.annotation
         if _is_group(group):
-            rows = _rows(f"CAIOS_{name.upper()}__", group.model_fields)
+            rows = _rows(group, f"CAIOS_{name.upper()}__")
             yield from _section(name, str(group.__doc__), rows)
 
 
@@ -81,10 +85,30 @@ def _section(title: str, what: str, rows: Iterator[str]) -> Iterator[str]:
     yield ""
 
 
-def _rows(prefix: str, fields: dict[str, FieldInfo]) -> Iterator[str]:
-    for name, field in fields.items():
-        meaning = " ".join(str(field.description).split())
-        yield f"| `{prefix}{name.upper()}` | {_type(field)} | {_default(field)} | {meaning} |"
+def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    meanings = _meanings(model)
+    for name, field in model.model_fields.items():
+        if not _is_group(field.annotation):
+            variable, meaning = f"{prefix}{name.upper()}", meanings[name]
+            yield f"| `{variable}` | {_type(field)} | {_default(field)} | {meaning} |"
+
+
+def _meanings(model: type[BaseModel]) -> dict[str, str]:
+    """Return the texts below the fields.
+
+    Pydantic would read them too (`use_attribute_docstrings`), at each start of the program.
+    """
+    source = ast.parse(dedent(inspect.getsource(model)))
+    (definition,) = (node for node in source.body if isinstance(node, ast.ClassDef))
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def _type(field: FieldInfo) -> str:

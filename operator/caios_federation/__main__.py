@@ -1,5 +1,20 @@
-"""`python -m caios_federation`: the same as `caios-federation`."""
+"""The program: `caios-federation`, `kubectl caios` and `python -m caios_federation`."""
 
-from caios_federation.cli.main import main
+import gc
 
-main()
+
+def main() -> None:
+    """Run the command line.
+
+    Imports are a good part of what a verb takes, and nothing that they make is garbage.
+    """
+    gc.disable()
+    try:
+        from caios_federation.cli.main import main as command_line  # noqa: PLC0415
+    finally:
+        gc.enable()
+    command_line()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 What an administrator decides about a cluster's federation is not here but in a StorageFederation.
 Nested names are joined by two underscores: `CAIOS_ADMISSION__PORT=9443`.
+The texts below the fields become docs/reference/settings.md (docs/generate_settings.py).
 """
 
 import re
@@ -35,7 +36,7 @@ class FailurePolicy(StrEnum):
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class AdmissionSettings(_Group):
@@ -265,7 +266,6 @@ class Settings(BaseSettings):
         env_nested_delimiter="__",
         frozen=True,
         extra="forbid",
-        use_attribute_docstrings=True,
     )
 
     role: Role = Role.ALL

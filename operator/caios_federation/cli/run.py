@@ -6,13 +6,18 @@ import gc
 import sys
 from collections.abc import Iterator
 from types import ModuleType
-from typing import cast
+from typing import Final, cast
 
 import click
 import uvloop
 
 from caios_federation.cli.environment import read_settings
 from caios_federation.settings import Role
+
+_NOT_NEEDED: Final = (
+    "pykube",  # Kopf, with all of requests: we log it in ourselves
+    "rich",  # structlog, for tracebacks in colour
+)
 
 
 @click.command()
@@ -50,11 +55,12 @@ def run(role: str | None) -> None:
 def _importing() -> Iterator[None]:
     """Import fast: almost all of the time from start to ready goes into imports.
 
-    Without garbage collection, which visits again and again what stays for good; and without
-    pykube, which Kopf imports with all of requests where it finds it: we log Kopf in ourselves.
+    Without garbage collection, which visits again and again what stays for good, and without what
+    libraries import wherever they find it.
     """
     absent = cast("ModuleType", None)  # how Python notes a module that is not to be found
-    sys.modules.setdefault("pykube", absent)
+    for name in _NOT_NEEDED:
+        sys.modules.setdefault(name, absent)
     gc.disable()
     try:
         yield
