@@ -446,10 +446,9 @@ class Caches:
                 if seldom.due(str(error)):
                     log.warning("watch failed", kind=cache.kind.kind, err=str(error))
             else:
-                failures = 0
+                failures += 1  # ended in order, as they all do; but a proxy may end each at once
                 seldom.over()
-            # Also after one that ended in order: a proxy may end each at once.
-            delay = min(0.1 * 2 ** min(failures, 10), _LONGEST_WATCH_RETRY_SECONDS)
+            delay = min(0.05 * 2 ** min(failures, 10), _LONGEST_WATCH_RETRY_SECONDS)
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
 
     async def _compare(
