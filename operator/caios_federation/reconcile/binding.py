@@ -24,7 +24,7 @@ from caios_federation.reconcile.acting import Acting, subject_of
 from caios_federation.reconcile.failures import rights_finding
 from caios_federation.reconcile.outcome import Outcome
 from caios_federation.reconcile.pods import Restarts, remediate, survey
-from caios_federation.reconcile.policies import Wanted, keep_policy, let_go
+from caios_federation.reconcile.policies import Wanted, abandon, keep_policy, let_go
 from caios_federation.reconcile.verification import Identity, verify
 
 
@@ -67,10 +67,12 @@ async def reconcile_binding(
 
 
 async def _leave(caches: Caches, acting: Acting, binding: Binding) -> float | None:
-    federation = caches.federations.objects.get(binding.spec.federation_name)
-    issuer = effective_issuer(federation, caches.issuer) if federation else caches.issuer
+    wanted = _wanted(judge(_gather(caches, binding)))
     try:
-        outcome = await let_go(caches, acting, binding, federation, issuer)
+        if wanted is None:
+            outcome = await abandon(caches, acting, binding, caches.issuer)
+        else:
+            outcome = await let_go(caches, acting, wanted)
     except errors.Terminal as error:
         finding = rights_finding(error, Reason.DELETE_FAILED)
         told = events.cleanup_blocked(subject_of(binding), finding.message)
@@ -96,24 +98,31 @@ def _gather(caches: Caches, binding: Binding) -> ObservedBinding:
     )
 
 
-async def _keep_policy(caches: Caches, acting: Acting, judged: Judgement) -> Outcome:
+def _wanted(judged: Judgement) -> Wanted | None:
+    """Return what a binding is to have at CoreWeave; None where nobody can say: no federation."""
     seen = judged.seen
     if seen.federation is None:
-        return Outcome()
-    wanted = Wanted(
+        return None
+    return Wanted(
         binding=seen.binding,
         federation=seen.federation,
         issuer=effective_issuer(seen.federation, seen.discovered_issuer),
         accepted=judged.accepted,
         policy=judged.policy,
     )
+
+
+async def _keep_policy(caches: Caches, acting: Acting, judged: Judgement) -> Outcome:
+    wanted = _wanted(judged)
+    if wanted is None:
+        return Outcome()
     try:
         return await keep_policy(caches, acting, wanted)
     except errors.NotFound:
         raise  # the binding is gone
     except errors.Terminal as error:
         finding = rights_finding(error, Reason.SYNC_FAILED)
-        told = events.policy_sync_failed(subject_of(seen.binding), finding.message)
+        told = events.policy_sync_failed(subject_of(wanted.binding), finding.message)
         return Outcome(finding, frozenset({told}), error=error)
 
 

@@ -128,31 +128,34 @@ async def _take_back(
     return Outcome(events=told)
 
 
-async def let_go(
-    caches: Caches,
-    acting: Acting,
-    binding: Binding,
-    federation: Federation | None,
-    issuer: Issuer | None,
-) -> Outcome:
+async def let_go(caches: Caches, acting: Acting, wanted: Wanted) -> Outcome:
     """Clean up after a binding that is being deleted, then let it go.
 
-    Nothing is looked up that may be gone already: with the federation goes the API token, and
-    then the policy stays, which an event tells. `issuer` is the cluster's then. Raises
-    ClientError when the binding cannot be written.
+    Raises ClientError when the binding cannot be written.
     """
+    binding, federation = wanted.binding, wanted.federation
     if words.POLICY_FINALIZER not in binding.meta.finalizers:
         return Outcome()
-    if federation is None:
-        await release(caches, acting, binding)
-        return Outcome(events=frozenset({_abandoned(binding, issuer)}))
+    retains = binding.spec.deletion_policy is DeletionPolicy.RETAIN
     told = frozenset[Event]()
     if federation.spec.policy_management is PolicyManagement.MANAGED:
-        if issuer is None:
+        if wanted.issuer is None:
             unknown = errors.Unavailable("the cluster's issuer is not known")
             return _blocked(binding, _NO_ISSUER, unknown)
-        name = policy_name(issuer, binding.meta.namespace, binding.meta.name)
-        if binding.spec.deletion_policy is DeletionPolicy.RETAIN:
+        if retains and wanted.accepted.status is Status.UNKNOWN:
+            unknown = errors.Unavailable(wanted.accepted.message)
+            finding = Finding(Status.FALSE, Reason.DELETE_FAILED, wanted.accepted.message)
+            return _blocked(binding, finding, unknown)
+        name = policy_name(wanted.issuer, binding.meta.namespace, binding.meta.name)
+        # What the binding may not have, or does not ask for any more, is not retained.
+        left = wanted.policy if retains else None
+        try:
+            await _leave_behind(acting, wanted, wanted.issuer, name, left)
+        except errors.ClientError as error:
+            return _blocked(binding, deletion_finding(error, federation), error)
+        if left is None:
+            told = frozenset({_removed(binding, name, wanted.accepted if retains else None)})
+        else:
             await acting.retained.add(name, binding.meta.key)
             log.info(
                 "policy retained",
@@ -161,23 +164,36 @@ async def let_go(
                 policyName=name,
             )
             told = frozenset({_retained(acting, binding, name)})
-        else:
-            try:
-                await _clean_up(acting, binding, federation, issuer, name)
-            except errors.ClientError as error:
-                return _blocked(binding, deletion_finding(error, federation), error)
-            told = frozenset({_removed(binding, name)})
     await release(caches, acting, binding)
     return Outcome(events=told)
 
 
-async def _clean_up(
-    acting: Acting, binding: Binding, federation: Federation, issuer: Issuer, name: str
+async def _leave_behind(
+    acting: Acting, wanted: Wanted, issuer: Issuer, name: str, left: Policy | None
 ) -> None:
-    remote = acting.organizations.of(federation, issuer)
+    """Have CoreWeave hold exactly `left` under the name of a binding that goes."""
+    remote = acting.organizations.of(wanted.federation, issuer)
     if remote is None:
         raise TokenMissing("spec.apiTokenSecretName is not set")
-    await _remove(remote.policies, binding, name)
+    if left is None:
+        await _remove(remote.policies, wanted.binding, name)
+        return
+    body = document(left)
+    if (await remote.policies.current()).get(name) != meaning_of(body):
+        await remote.policies.ensure(body)
+
+
+async def abandon(
+    caches: Caches, acting: Acting, binding: Binding, issuer: Issuer | None
+) -> Outcome:
+    """Let a binding go whose federation is gone, and with it the API token: the policy stays.
+
+    `issuer` is the cluster's. Raises ClientError when the binding cannot be written.
+    """
+    if words.POLICY_FINALIZER not in binding.meta.finalizers:
+        return Outcome()
+    await release(caches, acting, binding)
+    return Outcome(events=frozenset({_abandoned(binding, issuer)}))
 
 
 def _blocked(binding: Binding, finding: Finding, error: errors.ClientError) -> Outcome:
@@ -214,8 +230,15 @@ def _applied(binding: Binding, policy: Policy, *, drifted: bool) -> Event:
     return events.drift_repaired(subject_of(binding), message)
 
 
-def _removed(binding: Binding, name: str) -> Event:
-    return events.policy_removed(subject_of(binding), f"Policy {name!r} is removed")
+def _removed(binding: Binding, name: str, unretained: Finding | None = None) -> Event:
+    """Tell of a removal; `unretained` is why a policy goes that was to be retained."""
+    message = f"Policy {name!r} is removed"
+    if unretained is not None:
+        because = "it has no grants"
+        if unretained.status is not Status.TRUE:
+            because = f"the binding is not accepted ({unretained.reason})"
+        message += f", although spec.deletionPolicy says Retain, because {because}"
+    return events.policy_removed(subject_of(binding), message)
 
 
 def _retained(acting: Acting, binding: Binding, name: str) -> Event:

@@ -5,11 +5,14 @@ import structlog
 
 import builders
 from caios_federation.clients import errors
+from caios_federation.core.sync import meaning_of
 from caios_federation.reconcile.organizations import TokenMissing
 from component.reconcile.managed import (
     BINDING_KIND,
     FINALIZER,
+    GRANT,
     NAME,
+    Managed,
     granted,
     is_applied,
     managed,
@@ -52,6 +55,71 @@ async def test_a_binding_that_retains_its_policy_is_on_record_before_it_goes() -
         ]
         assert here.cluster.record == {NAME: "team-a/reader"}
         assert NAME in here.organization.policies
+
+
+def removals(here: Managed) -> list[str]:
+    """Return what events say of policies that went."""
+    posted = [seen.json for seen in here.world.server.seen if seen.path.endswith("/events")]
+    return [body["message"] for body in posted if body["reason"] == "PolicyRemoved"]
+
+
+async def test_retain_retains_nothing_that_the_rules_refuse() -> None:
+    """Not either where the policy could not be taken back before somebody said Retain."""
+    async with managed(granted()) as here:
+        await here.look()
+        here.federate(grantRules=[])
+        here.fail("delete")
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.delete(deletionPolicy="Retain")
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        assert here.finalizers == [FINALIZER]
+        here.heal()
+        await here.look()
+        assert here.organization.policies == {}
+        assert here.cluster.record is None
+        (told,) = removals(here)
+        assert told.startswith(f"Policy '{NAME}' is removed, although spec.deletionPolicy says")
+        assert told.endswith("because the binding is not accepted (GrantNotAllowed)")
+
+
+async def test_retain_retains_no_grants_that_are_gone() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.delete(deletionPolicy="Retain", grants=[])
+        await here.look()
+        assert here.organization.policies == {}
+        assert here.cluster.record is None
+        assert removals(here)[-1].endswith("because it has no grants")
+
+
+async def test_what_is_retained_is_what_the_grants_say_last() -> None:
+    narrower = {**GRANT, "prefixes": ["public/"]}
+    async with managed(granted()) as here:
+        await here.look()
+        wide = here.organization.policies[NAME]
+        here.delete(deletionPolicy="Retain", grants=[narrower])
+        here.fail("ensure")
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        assert here.told("PolicySynced") == ("False", "DeleteFailed")
+        assert (here.finalizers, here.cluster.record) == ([FINALIZER], None)
+        here.heal()
+        await here.look()
+        assert meaning_of(here.organization.policies[NAME]) != meaning_of(wide)
+        assert "public/" in str(here.organization.policies[NAME])
+        assert here.cluster.record == {NAME: "team-a/reader"}
+
+
+async def test_nothing_is_retained_before_it_can_be_judged() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.world.caches.namespaces.objects.clear()
+        here.delete(deletionPolicy="Retain")
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        assert here.told("PolicySynced") == ("False", "DeleteFailed")
+        assert "labels" in here.condition("PolicySynced")["message"]
+        here.know_namespace()
+        await here.look()
+        assert here.cluster.record == {NAME: "team-a/reader"}
 
 
 @pytest.mark.parametrize("step", ["record", "create record"])
