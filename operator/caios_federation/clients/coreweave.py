@@ -53,8 +53,8 @@ def _connect(
 
 WHO_AM_I: Final = Operation("WhoAmI", "GET", "/v1beta1/auth/whoami")
 LIST_POLICIES: Final = Operation("ListAccessPolicies", "GET", _POLICIES, longest_answer=_LIST)
-ENSURE_POLICY: Final = Operation("EnsureAccessPolicy", "POST", _POLICIES)
-DELETE_POLICY: Final = Operation("DeleteAccessPolicy", "DELETE", _POLICIES)
+ENSURE_POLICY: Final = Operation("EnsureAccessPolicy", "POST", _POLICIES, Repeat.REPLACES)
+DELETE_POLICY: Final = Operation("DeleteAccessPolicy", "DELETE", _POLICIES, Repeat.REPLACES)
 LIST_CONFIGURATIONS: Final = _connect("ListOIDCConfigs", longest_answer=_LIST)
 CREATE_CONFIGURATION: Final = _connect("CreateOIDCConfig", Repeat.CREATES)
 UPDATE_CONFIGURATION: Final = _connect("UpdateOIDCConfig")

@@ -38,6 +38,8 @@ _QUICK_SECONDS: Final = 2.0
 """A failure that took longer is not tried again here: whoever asks would wait for it in vain."""
 _OK, _NO_CONTENT, _REDIRECT, _BAD_REQUEST, _NOT_FOUND = 200, 204, 300, 400, 404
 _SERVER_ERROR, _NOT_IMPLEMENTED = 500, 501
+_BY_GATEWAYS: Final = frozenset({502, 504})
+"""Of what is behind a gateway nothing is known then."""
 _ERRORS: Final[Mapping[int, type[errors.ClientError]]] = {
     400: errors.BadRequest,
     401: errors.Unauthenticated,
@@ -68,7 +70,10 @@ class Repeat(Enum):
     """What becomes of a request that is sent twice."""
 
     SAME = "same"
-    """The same as of one: reads, and writes that say how all of a thing is to be."""
+    """The same as of one: reads, and writes of what nobody else writes meanwhile."""
+    REPLACES = "replaces"
+    """The same, unless something else was written in between. One that may still be under way is
+    not sent again: whoever asked for it has to know of it."""
     CREATES = "creates"
     """Two things: sent again only where the first one surely did nothing."""
     MINTS = "mints"
@@ -78,6 +83,7 @@ class Repeat(Enum):
 
 _AGAIN: Final[Mapping[Repeat, Container[int]]] = {
     Repeat.SAME: frozenset({429, *range(500, 600)}) - {_NOT_IMPLEMENTED},
+    Repeat.REPLACES: frozenset({429, 500, 503}),
     Repeat.CREATES: frozenset({429, 503}),
     Repeat.MINTS: frozenset({429, 503, 504}),
 }
@@ -185,7 +191,7 @@ class Http:
             text = f"CoreWeave API: {operation.name}: {answer.problem}"
             if quick and (answer.unsent or operation.repeat is Repeat.SAME):
                 raise _Transient(errors.Unavailable(text))
-            raise errors.Unavailable(text)
+            raise errors.Unavailable(text, unanswered=not answer.unsent)
         if _OK <= answer.status < _REDIRECT:
             return _accepted(operation, answer)
         pause = pause_of(answer.retry_after, datetime.now(UTC))
@@ -345,7 +351,8 @@ def _refused(
     text = f"{head} {said or '(no message)'}"
     kind = _ERRORS.get(status, errors.Rejected)
     if status >= _SERVER_ERROR:
-        return errors.Unavailable(text, retry_after_seconds=pause)
+        unanswered = status in _BY_GATEWAYS
+        return errors.Unavailable(text, retry_after_seconds=pause, unanswered=unanswered)
     if issubclass(kind, errors.Retryable):
         return kind(text, retry_after_seconds=pause)
     return kind(text)

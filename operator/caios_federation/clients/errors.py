@@ -33,6 +33,17 @@ class Retryable(ClientError):
 class Unavailable(Retryable):
     """The other system did not answer, or answered that it cannot."""
 
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after_seconds: float | None = None,
+        unanswered: bool = False,
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.unanswered = unanswered
+        """Whether what was asked for may still come about, at any time."""
+
 
 class RateLimited(Retryable):
     """The other system wants fewer requests."""

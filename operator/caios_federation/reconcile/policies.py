@@ -104,7 +104,8 @@ async def _apply(
             drifted=drifted,
         )
     synced = Finding(Status.TRUE, Reason.SYNCED, f"Policy {name!r} says what the grants say.")
-    return Outcome(synced, frozenset(told), changed=missing)
+    again = policies.unsettled_seconds(name)
+    return Outcome(synced, frozenset(told), changed=missing, again_after_seconds=again)
 
 
 async def _take_back(
@@ -125,7 +126,7 @@ async def _take_back(
     except errors.ClientError as error:
         return _failed(wanted, error)
     await release(caches, acting, binding)
-    return Outcome(events=told)
+    return Outcome(events=told, again_after_seconds=policies.unsettled_seconds(name))
 
 
 async def let_go(caches: Caches, acting: Acting, wanted: Wanted) -> Outcome:

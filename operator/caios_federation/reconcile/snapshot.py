@@ -22,6 +22,9 @@ _PATIENCE_SECONDS: Final = 1.0
 """How long a LIST is waited for after one that failed: this one may hang, for all who ask."""
 _SETTLE_SECONDS: Final = 30.0
 """How long our own write is believed more than a LIST: the service may be slow to show it."""
+_LATE_SECONDS: Final = 60.0
+"""How long a write that got no answer may still come about, also after others that did: gateways
+and services give up what nobody waits for any more after a minute, as a rule."""
 
 
 Written = Callable[[PolicyOperation, PolicyResult], None]
@@ -76,6 +79,8 @@ class PolicySnapshot:
         """Until when it is the answer, and what went wrong."""
         self._written: dict[str, tuple[float, str | None]] = {}
         """When we wrote which meaning, None for a removal."""
+        self._late: dict[str, float] = {}
+        """Policies of which a write got no answer, and until when it may still come about."""
         self._place = Place() if place is None else place
         self._place.snapshots.add(self)
 
@@ -94,6 +99,8 @@ class PolicySnapshot:
 
     async def current(self) -> Mapping[str, str]:
         """Return the meaning of each policy that is ours, by name. Raises ClientError."""
+        if any(until <= self._clock() for until in self._late.values()):
+            self._known = None  # what came about is known by another LIST alone
         if self._known is not None:
             return self._known
         if self._failure is not None and self._clock() < self._failure[0]:
@@ -112,6 +119,11 @@ class PolicySnapshot:
     def known(self) -> Mapping[str, str]:
         """Return what `current` would without listing; nothing while it would have to list."""
         return self._known or {}
+
+    def unsettled_seconds(self, name: str) -> float | None:
+        """Return in how many seconds to look at a policy again, if something may change it."""
+        until = self._late.get(name)
+        return None if until is None else max(until - self._clock(), 0)
 
     async def ensure(self, document: Json) -> None:
         """Create or replace one of our policies. Raises ClientError."""
@@ -144,6 +156,11 @@ class PolicySnapshot:
                 for each in undo:
                     each()
                 raise
+            except (errors.Unavailable, asyncio.CancelledError) as error:
+                if not isinstance(error, errors.Unavailable) or error.unanswered:
+                    for snapshot in self._place.snapshots:
+                        snapshot.unanswered(name)
+                raise
             for snapshot in self._place.snapshots:
                 snapshot.wrote(name, meaning)
 
@@ -163,6 +180,10 @@ class PolicySnapshot:
 
         return as_before
 
+    def unanswered(self, name: str) -> None:
+        """Note that a write of a policy may still come about, whatever is written by then."""
+        self._late[name] = self._clock() + _LATE_SECONDS
+
     async def _list(self) -> Mapping[str, str]:
         began = self._clock()
         try:
@@ -177,7 +198,10 @@ class PolicySnapshot:
         horizon = began - _SETTLE_SECONDS
         self._written = {name: told for name, told in self._written.items() if told[0] > horizon}
         for name, (_, meaning) in self._written.items():
-            _put(known, name, meaning)
+            # A write that came about late is after the last one of ours, so that is not believed.
+            if name not in self._late or meaning == UNREADABLE:
+                _put(known, name, meaning)
+        self._late = {name: until for name, until in self._late.items() if until > began}
         self._known, self._failure, self.unswept = known, None, True
         return known
 

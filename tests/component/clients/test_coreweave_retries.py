@@ -31,7 +31,13 @@ CLASSES = {
     503: errors.Unavailable,
     504: errors.Unavailable,
 }
-AGAIN = {CREATE: {429, 503}, MINT: {429, 503, 504}}
+ENSURE, DELETE = "EnsureAccessPolicy", "DeleteAccessPolicy"
+AGAIN = {
+    CREATE: {429, 503},
+    MINT: {429, 503, 504},
+    ENSURE: {429, 500, 503},
+    DELETE: {429, 500, 503},
+}
 """Statuses after which a request is sent again."""
 ELSEWHERE = {429, 500, 502, 503, 504}
 
@@ -126,7 +132,38 @@ async def test_a_dropped_connection_is_tried_again_where_that_changes_nothing(
         error = await failing(it, operation)
     assert type(error) is errors.Unavailable
     assert str(error) == f"CoreWeave API: {operation}: the connection broke"
-    assert asked(world, operation) == (1 if operation in {CREATE, MINT} else ATTEMPTS)
+    assert asked(world, operation) == (1 if operation in {*AGAIN} else ATTEMPTS)
+
+
+@pytest.mark.parametrize("operation", [ENSURE, DELETE])
+@pytest.mark.parametrize(
+    ("fault", "unanswered"),
+    [
+        ({"dropConnection": True}, True),
+        ({"latencySeconds": 2}, True),
+        ({"status": 502}, True),
+        ({"status": 504}, True),
+        ({"status": 500}, False),
+        ({"status": 503}, False),
+    ],
+    ids=str,
+)
+async def test_whether_a_write_may_still_come_about_is_told(
+    world: World, operation: str, fault: dict[str, object], *, unanswered: bool
+) -> None:
+    world.inject({"operation": operation, **fault})
+    emulator = world.emulator
+    async with client(emulator.url, emulator.api_token, attempts=1, timeout_seconds=0.5) as it:
+        error = await failing(it, operation)
+    assert isinstance(error, errors.Unavailable)
+    assert error.unanswered is unanswered
+
+
+async def test_a_write_that_was_never_sent_does_not_come_about() -> None:
+    async with client("http://127.0.0.1:1", "token", attempts=1) as it:
+        error = await failing(it, ENSURE)
+    assert isinstance(error, errors.Unavailable)
+    assert not error.unanswered
 
 
 @pytest.mark.parametrize("operation", CALLS)

@@ -1,0 +1,97 @@
+"""A write of a policy that got no answer, and came about after the next one: it is undone."""
+
+import pytest
+
+from caios_federation.clients import errors
+from caios_federation.core.sync import meaning_of
+from caios_federation.reconcile import snapshot
+from component.reconcile.managed import (
+    FINALIZER,
+    GRANT,
+    NAME,
+    OPEN_RULE,
+    Managed,
+    granted,
+    managed,
+)
+
+WIDE = {**GRANT, "buckets": ["*"]}
+
+
+def pass_time(here: Managed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the time be over in which what was given up may still come about."""
+    (_, remote), *_ = here.world.acting.organizations._remotes.values()
+    clock = remote.policies._clock
+    later = clock() + snapshot._LATE_SECONDS
+    monkeypatch.setattr(remote.policies, "_clock", lambda: later)
+
+
+async def test_a_wider_policy_that_comes_about_late_is_narrowed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with managed(granted(grants=[WIDE])) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.world.know(
+            {
+                **here.cluster.known["FederatedStorageBinding", "reader"],
+                "spec": {"serviceAccountName": "reader", "grants": [GRANT]},
+            }
+        )
+        again = await here.look()
+        assert again == pytest.approx(snapshot._LATE_SECONDS, abs=5)
+        narrow = here.organization.policies[NAME]
+        here.organization.policies[NAME] = _wider(narrow)
+        pass_time(here, monkeypatch)
+        assert await here.look() is None
+        assert meaning_of(here.organization.policies[NAME]) == meaning_of(narrow)
+        assert here.world.events[-1] == "DriftRepaired"
+        here.steps()
+        assert await here.look() is None
+        assert here.steps() == ["pods"]
+
+
+async def test_a_policy_that_comes_about_after_its_binding_went_is_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with managed(granted()) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        assert here.finalizers == [FINALIZER]
+        here.heal()
+        here.delete()
+        await here.look()
+        assert here.finalizers == []
+        here.organization.policies[NAME] = {"version": "v1alpha1", "name": NAME, "statements": []}
+        pass_time(here, monkeypatch)
+        here.watch()
+        await here.look_at_federation()
+        assert here.organization.policies == {}
+
+
+async def test_a_refused_policy_that_comes_about_late_is_taken_back_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with managed(granted()) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.federate(grantRules=[{**OPEN_RULE, "buckets": ["other"]}])
+        again = await here.look()
+        assert again == pytest.approx(snapshot._LATE_SECONDS, abs=5)
+        here.organization.policies[NAME] = {"version": "v1alpha1", "name": NAME, "statements": []}
+        pass_time(here, monkeypatch)
+        await here.look()
+        assert here.organization.policies == {}
+
+
+def _wider(policy: dict[str, object]) -> dict[str, object]:
+    statement = {
+        "name": "w",
+        "effect": "Allow",
+        "actions": ["s3:*"],
+        "resources": ["*"],
+        "principals": ["role/i:system:serviceaccount:a:b"],
+    }
+    return {**policy, "statements": [statement]}

@@ -1,0 +1,64 @@
+"""A write that got no answer may come about late, after others that did: it is looked at again."""
+
+import pytest
+
+from caios_federation.clients import errors
+from caios_federation.core.sync import meaning_of
+from properties.remote_policies import LOST, REFUSED, UNANSWERED, A, policy, running
+
+LATE_SECONDS = 60
+
+
+def test_what_comes_about_late_is_seen_by_a_list_after_the_time_for_it() -> None:
+    """A wide policy whose write was given up replaces the narrow one that was written since."""
+    wide, narrow = policy(A, "*"), policy(A, "data")
+    with running() as run:
+        run.listed()
+        task = run.start(run.snapshot.ensure(wide))
+        run.fail(run.server.calls[0], UNANSWERED)
+        assert task.exception() is UNANSWERED
+        run.written(run.snapshot.ensure(narrow))
+        assert run.snapshot.unsettled_seconds(A) == LATE_SECONDS
+        run.server.policies[A] = wide  # which nobody is told of
+        run.loop.advance(LATE_SECONDS - 1)
+        assert run.listed() == {A: meaning_of(narrow)}
+        assert run.snapshot.unsettled_seconds(A) == pytest.approx(1, abs=0.01)
+        run.loop.advance(1)
+        assert run.listed() == {A: meaning_of(wide)}
+        assert run.server.lists == 2
+        assert run.snapshot.unsettled_seconds(A) is None
+        assert run.listed() == {A: meaning_of(wide)}
+        assert run.server.lists == 2
+
+
+def test_a_list_is_believed_more_than_what_was_written_while_another_write_is_unanswered() -> None:
+    wide, narrow = policy(A, "*"), policy(A, "data")
+    with running() as run:
+        run.listed()
+        task = run.start(run.snapshot.ensure(wide))
+        run.fail(run.server.calls[0], UNANSWERED)
+        assert task.exception() is UNANSWERED
+        run.written(run.snapshot.ensure(narrow))
+        run.server.policies[A] = wide
+        run.snapshot.expire()
+        assert run.listed() == {A: meaning_of(wide)}
+        assert run.snapshot.unsettled_seconds(A) == LATE_SECONDS
+
+
+def test_a_write_that_was_cancelled_may_come_about_too() -> None:
+    with running() as run:
+        run.listed()
+        task = run.start(run.snapshot.delete(A))
+        task.cancel()
+        run.loop.settle()
+        assert run.snapshot.unsettled_seconds(A) == LATE_SECONDS
+
+
+@pytest.mark.parametrize("error", [REFUSED, LOST, errors.RateLimited("later")])
+def test_a_write_that_was_answered_does_not_come_about_later(error: errors.ClientError) -> None:
+    with running() as run:
+        run.listed()
+        task = run.start(run.snapshot.ensure(policy(A)))
+        run.fail(run.server.calls[0], error)
+        assert task.exception() is error
+        assert run.snapshot.unsettled_seconds(A) is None
