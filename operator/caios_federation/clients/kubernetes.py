@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
+from urllib.request import getproxies
 
 import aiohttp
 import orjson
@@ -388,7 +389,11 @@ async def connect(
 ) -> AsyncIterator[KubernetesClient]:
     """Connect as the Pod's ServiceAccount, else as the kubeconfig says: as Kopf does too."""
     configuration = Configuration()
-    configuration.client_session_kwargs = {"request_class": fence.FencedRequest}
+    configuration.client_session_kwargs = {
+        "request_class": fence.FencedRequest,
+        # Else each request looks for a proxy in the environment, in a thread.
+        "trust_env": bool(getproxies()),
+    }
     await _load(configuration)
     async with ApiClient(configuration) as api:
         api.rest_client = _Connections(configuration)

@@ -289,6 +289,17 @@ async def test_whether_a_kind_is_served_is_asked_with_one_object() -> None:
     assert [request.query for request in api.seen] == [{"limit": "1"}] * 3
 
 
+async def test_the_api_server_is_reached_through_the_proxy_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scripted(always(page)) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        async with by_kubeconfig("http://cluster.example", TOKEN, tmp_path) as client:
+            assert await names(client) == []
+    (request,) = proxy.seen
+    assert request.headers["Host"] == "cluster.example"
+
+
 async def test_a_kubeconfig_says_where_and_as_whom(tmp_path: Path) -> None:
     async with scripted(always(page)) as api, by_kubeconfig(api.url, TOKEN, tmp_path) as client:
         assert await names(client) == []

@@ -137,6 +137,25 @@ class Fleet:
             return None
         return f"{change.time} {change.name}: {change.policy}; declared: {history}"
 
+    def steps_back(self, changes: Iterable[Change]) -> list[float]:
+        """Return for how many seconds each policy was what had been replaced already."""
+        found: list[float] = []
+        newest: dict[str, int] = {}
+        since: dict[str, dt.datetime] = {}
+        for change in changes:
+            history = self.declared.get(change.name, [])
+            fitting = [
+                number for number, each in enumerate(history) if each.policy == change.policy
+            ]
+            number = max(fitting, default=-1)
+            if number < newest.get(change.name, -1):
+                since.setdefault(change.name, change.time)
+            elif (began := since.pop(change.name, None)) is not None:
+                found.append((change.time - began).total_seconds())
+            newest[change.name] = max(number, newest.get(change.name, -1))
+        assert not since, f"still as they were before: {since}"
+        return found
+
     def _declare(self, number: int, policy: Json | None) -> None:
         now = Declaration(dt.datetime.now(dt.UTC), policy)
         self.declared.setdefault(self.policy_name(number), []).append(now)
