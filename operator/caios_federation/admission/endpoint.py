@@ -127,9 +127,13 @@ class Endpoint:
         return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, problem)
 
     def _decided(self, review: Request, began: float, decision: Decision) -> Reply:
-        """Answer with what was decided, log it and count it."""
+        """Answer with what was decided; log and count it once the answer is on its way."""
         answer = Reply(200, render_answer(review, decision), _JSON)
         seconds = time.perf_counter() - began
+        asyncio.get_running_loop().call_soon(self._tell, review, seconds, decision)
+        return answer
+
+    def _tell(self, review: Request, seconds: float, decision: Decision) -> None:
         _log(
             review,
             seconds,
@@ -142,7 +146,6 @@ class Endpoint:
         self._counts.warned(decision.warnings)
         if decision.skipped is not None:
             self._counts.skipped(decision.skipped)
-        return answer
 
 
 def _is_json(content_type: bytes) -> bool:
