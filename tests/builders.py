@@ -7,7 +7,7 @@ purpose: they are a promise to users, so a test must notice when one changes.
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jsonpatch
 
@@ -23,6 +23,7 @@ from caios_federation.core.principal import Issuer, parse_issuer
 from caios_federation.core.warning import PodWarning
 
 Json = dict[str, Any]
+Kind = TypeVar("Kind")
 
 GROUP = "caios.coreweave.com"
 ISSUER = parse_issuer("https://oidc.cks.coreweave.com/id/4f6e1a2b")
@@ -47,6 +48,11 @@ CONFIG = [{"name": "AWS_CONFIG_FILE", "value": CONFIG_FILE}]
 AWS_CONFIG = (
     "[default]\ns3 =\n    addressing_style = virtual\nendpoint_url = http://cwlota.com\n"  # LOTA's
 )
+
+
+def kinds_of(base: type[Kind]) -> list[type[Kind]]:
+    """Return a class and all that are derived of it, such as all errors of a client."""
+    return [base, *(below for kind in base.__subclasses__() for below in kinds_of(kind))]
 
 
 def words(**texts: str) -> dict[str, str]:

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 GENERATED = {
     script: runpy.run_path(str(DOCS / f"generate_{script}.py"))
-    for script in ("settings", "cli", "policy_actions")
+    for script in ("settings", "cli", "policy_actions", "conditions")
 }
 VARIABLES: set[str] = set(GENERATED["settings"]["variables"]())
 WORD = re.compile(r"(?<![\w.])caios\.coreweave\.com/([a-z0-9-]+)")

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from builders import annotated, bound, container, inject, parsed_federation, pod, sources, words
 from caios_federation.api import vocabulary
-from caios_federation.api.conditions import ConditionType, Reason, Status
+from caios_federation.api.conditions import Status
+from caios_federation.api.reasons import ANSWERS, Answer
 from caios_federation.api.vocabulary import SkipReason, WarningReason
 from caios_federation.cli.main import main
 from caios_federation.core.injection import Skip, Sources, compute_values
@@ -27,6 +28,9 @@ COUNTED_AS = {
     for row in rows("reference/skips-and-warnings.md", "Warning")
 }
 WARNINGS = list(COUNTED_AS)
+BAD = [
+    pytest.param(answer, id=answer.reason) for answer in ANSWERS if answer.status is not Status.TRUE
+]
 PLACEHOLDER = re.compile(r"<\w+>")
 
 
@@ -38,26 +42,30 @@ def plain(cell: str) -> str:
 # Conditions, events, skips ---------------------------------------------------------------------
 
 
-def test_every_reason_of_a_condition_has_exactly_one_row() -> None:
-    table = rows("reference/conditions.md", "Reason")
-    assert sorted(plain(row["Reason"]) for row in table) == sorted(Reason)
-    conditions = {name for row in table for name in re.findall(r"\w+", row["Condition"])}
-    assert conditions == set(ConditionType)
-    assert {row["Status"] for row in table} <= set(Status)
+def helped(answer: Answer) -> str:
+    """Return what troubleshooting says below the heading of a reason."""
+    section = re.search(
+        rf"^### {answer.reason}\n(.*?)(?=^##|\Z)",
+        text_of(TROUBLESHOOTING),
+        re.MULTILINE | re.DOTALL,
+    )
+    assert section, answer.reason
+    return section[1]
 
 
-def test_every_condition_has_exactly_one_row() -> None:
-    table = rows("reference/conditions.md", "Condition")
-    assert sorted(plain(row["Condition"]) for row in table) == sorted(ConditionType)
+@pytest.mark.parametrize("answer", BAD)
+def test_every_reason_that_is_not_good_has_help(answer: Answer) -> None:
+    steps = re.findall(r"^- (\w+)(?:,[^:]*)?:", helped(answer), re.MULTILINE)
+    assert steps == ["Signal", "Check", "Fix"]
 
 
-def test_every_reason_that_is_not_good_has_help() -> None:
-    bad = {
-        plain(row["Reason"])
-        for row in rows("reference/conditions.md", "Reason")
-        if row["Status"] != Status.TRUE
-    }
-    assert {reason.lower() for reason in bad} <= anchors(DOCS / TROUBLESHOOTING)
+@pytest.mark.parametrize("answer", BAD)
+def test_the_help_for_a_reason_names_the_conditions_that_have_it(answer: Answer) -> None:
+    named = set(re.findall(r"`(\w+)(?:=\w+)?`", helped(answer)))
+    assert set(answer.conditions) - named == set()
+    signal = helped(answer).partition("\n- Check")[0]
+    told = set(re.findall(r"`(\w+)=(\w+)`", signal))
+    assert told <= {(condition, answer.status) for condition in answer.conditions}
 
 
 def test_every_event_has_exactly_one_row_and_every_warning_help() -> None:

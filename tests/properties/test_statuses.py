@@ -1,6 +1,10 @@
-"""What we write fits the CRDs: one character too much, and the API server refuses it for ever."""
+"""What we write fits the CRDs, and says nothing that the list of reasons does not have.
+
+One character too much, and the API server refuses it for ever.
+"""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import example, given
@@ -11,16 +15,29 @@ import builders
 import strategies
 from builders import ISSUER, Json
 from caios_federation.api.binding import Binding, parse_binding
-from caios_federation.api.federation import parse_federation
+from caios_federation.api.conditions import Finding, Reason, Status
+from caios_federation.api.federation import TrustManagement, parse_federation
 from caios_federation.caches import Account
+from caios_federation.clients import errors
+from caios_federation.clients.webhook_probe import Outcome as Answered
+from caios_federation.clients.webhook_probe import Probed
 from caios_federation.core.account import Annotations, Wish, federation_problem, relevant, wish_of
 from caios_federation.core.judgement import judge
 from caios_federation.core.observed import Acted, ObservedBinding, ObservedFederation
+from caios_federation.core.pods import PodSurvey
 from caios_federation.core.principal import Issuer
-from caios_federation.core.status import binding_status, federation_status
+from caios_federation.core.status import binding_status, federation_status, leaving_status
+from caios_federation.core.trust import OIDCConfiguration, judge_trust, wanted_trust
+from caios_federation.core.verification import not_in_force, verified
+from caios_federation.reconcile import probe, trust, verification
+from caios_federation.reconcile.failures import deletion_finding, policy_finding, rights_finding
+from caios_federation.reconcile.outcome import Outcome
 from caios_federation.reconcile.service_account import render_binding
+from caios_federation.reconcile.verification import Identity
+from caios_federation.settings import Settings
 from contract.examples import crd
 from contract.schema import root
+from listed import unlisted
 
 NOW = "2026-11-24T12:00:00Z"
 BINDING, FEDERATION = (
@@ -92,27 +109,147 @@ def saying(**texts: str) -> ObservedBinding:
     return ObservedBinding(binding, binding, says, builders.parsed_federation(), ISSUER)
 
 
-@given(observed())
-@example(saying(audience="x" * 1025))
-def test_every_status_of_a_binding_fits_its_crd(seen: ObservedBinding) -> None:
-    status = binding_status(judge(seen), Acted(), now=NOW)
+failures = st.builds(
+    lambda kind, detail: kind(detail), st.sampled_from(builders.kinds_of(errors.ClientError)), wild
+)
+"""What clients raise: one of each kind, those of the API token too."""
+FEDERATED = builders.parsed_federation()
+APPLIED = Finding(Status.TRUE, Reason.SYNCED, "applied")
+policies = st.one_of(
+    st.sampled_from([None, APPLIED]),
+    failures.map(lambda error: policy_finding(error, FEDERATED)),
+    st.builds(
+        rights_finding,
+        wild.map(errors.PermissionDenied),
+        st.sampled_from([Reason.SYNC_FAILED, Reason.DELETE_FAILED]),
+    ),
+)
+leavings = failures.map(lambda error: deletion_finding(error, FEDERATED))
+surveys = st.builds(
+    PodSurvey,
+    total=st.integers(0, 3),
+    federated=st.integers(0, 3),
+    missed=st.lists(names, max_size=9).map(tuple),
+    next_step=wild,
+    problem=st.just("") | wild,
+)
+
+
+def tried(error: errors.ClientError, *, granted: bool, lately: bool) -> Finding:
+    """Return what is said of an identity that `error` came of."""
+    grants = [{"name": "data", "buckets": ["models"], "access": "ReadOnly"}] if granted else []
+    binding = builders.parsed_binding(grants=grants)
+    judged = judge(replace(saying(), binding=binding, holder=binding))
+    assert judged.values is not None
+    policy = Outcome(APPLIED if granted else None)
+    identity = Identity(binding, FEDERATED, judged.values, {}, account_exists=True, policy=policy)
+    found = verification._refusal(identity, error)
+    if found is None:
+        return verification._unanswered(identity, error)
+    return not_in_force(found) if lately else found
+
+
+acts = st.builds(
+    Acted,
+    policy=policies,
+    credentials=st.none()
+    | st.just(verified())
+    | st.builds(tried, failures, granted=st.booleans(), lately=st.booleans()),
+    verified_at=st.sampled_from([None, NOW]),
+    pods=st.none() | surveys,
+)
+
+
+@given(observed(), acts)
+@example(saying(audience="x" * 1025), Acted())
+def test_every_status_of_a_binding_fits_its_crd_and_the_list(
+    seen: ObservedBinding, acted: Acted
+) -> None:
+    status = binding_status(judge(seen), acted, now=NOW)
     body = {"spec": {"serviceAccountName": "reader"}, "status": status}
     assert refusals(BINDING, body) == []
+    assert unlisted("FederatedStorageBinding", status) == []
 
 
-@given(strategies.federations(), discovered, wild, st.integers(0, 10_000))
-def test_every_status_of_a_federation_fits_its_crd(
-    raw: Json, issuer: Issuer | None, problem: str, bound: int
+@given(bindings(), leavings)
+def test_every_status_of_a_binding_that_cannot_go_fits_its_crd_and_the_list(
+    binding: Binding, finding: Finding
 ) -> None:
-    seen = ObservedFederation(
+    status = leaving_status(binding, finding, now=NOW)
+    body = {"spec": {"serviceAccountName": "reader"}, "status": status}
+    assert refusals(BINDING, body) == []
+    assert unlisted("FederatedStorageBinding", status) == []
+
+
+tokens = st.one_of(
+    st.sampled_from([None, Finding(Status.TRUE, Reason.VALID, "known")]),
+    failures.map(trust._of_token),
+    wild.map(lambda detail: trust.secret_missing("caios-federation", "coreweave", detail)),
+)
+trusts = st.one_of(
+    st.none(),
+    failures.map(lambda error: trust._failed(wanted_trust(FEDERATED, ISSUER), error, "looked up")),
+    st.lists(
+        st.builds(
+            OIDCConfiguration,
+            name=wild,
+            issuer_url=st.just(str(ISSUER)) | wild,
+            audience=st.just(str(ISSUER)) | wild,
+            uid=st.just("uid"),
+            active=st.booleans(),
+        ),
+        max_size=2,
+    ).map(
+        lambda found: (
+            judge_trust(wanted_trust(FEDERATED, ISSUER), found, TrustManagement.OBSERVED).finding
+        )
+    ),
+)
+probes = st.none() | st.builds(
+    lambda outcome, problem: probe._told(
+        "https://webhook/readyz", Probed(outcome, problem), Settings()
+    ),
+    st.sampled_from(Answered),
+    wild,
+)
+
+
+@st.composite
+def observed_federations(draw: strategies.Draw) -> ObservedFederation:
+    raw = draw(strategies.federations())
+    if draw(st.booleans()):
+        raw["spec"] |= {"apiTokenSecretName": "coreweave", "trustManagement": "Observed"}
+    bound = draw(st.integers(0, 10_000))
+    return ObservedFederation(
         federation=parse_federation(raw),
-        discovered_issuer=issuer,
-        discovery_problem=problem,
+        discovered_issuer=draw(discovered),
+        discovery_problem=draw(wild),
         bindings_total=bound,
         bindings_ready=bound,
+        api_token=draw(tokens),
+        trust=draw(trusts),
+        injection=draw(probes),
     )
+
+
+@given(observed_federations())
+def test_every_status_of_a_federation_fits_its_crd_and_the_list(seen: ObservedFederation) -> None:
+    status = federation_status(seen, now=NOW)
     spec = {"organizationID": "cw1234", "region": "EU-01"}
-    assert refusals(FEDERATION, {"spec": spec, "status": federation_status(seen, now=NOW)}) == []
+    assert refusals(FEDERATION, {"spec": spec, "status": status}) == []
+    assert unlisted("StorageFederation", status) == []
+
+
+def test_what_is_not_in_the_list_is_found() -> None:
+    """Also what another condition, another status or another kind may say."""
+    said = [
+        {"type": "Accepted", "status": "False", "reason": "MintDenied"},
+        {"type": "Accepted", "status": "Unknown", "reason": "Conflict"},
+        {"type": "Ready", "status": "False", "reason": "NotRegistered"},
+        {"type": "Ready", "status": "True", "reason": "Accepted"},
+        {"type": "Ready", "status": "False", "reason": "MintDenied"},
+    ]
+    assert len(unlisted("FederatedStorageBinding", {"conditions": said})) == 4
 
 
 @given(strategies.labels_of_dns, names, annotations)

@@ -17,13 +17,18 @@ _PROVEN: Final = ("issuer", "audience", "principal", "credentialsURI")
 
 def proven(status: Json, facts: Json, now: dt.datetime, period: dt.timedelta) -> Finding | None:
     """Return what was proven of these very `facts`, unless that was too long ago."""
-    before = recorded_finding(status, ConditionType.CREDENTIALS_VERIFIED)
-    if before is None or before.status is not Status.TRUE or not same_proof(status, facts):
-        return None
     verified_at = parse_time(status.get("lastVerifiedTime"))
     if verified_at is None or not dt.timedelta() <= now - verified_at < period:
         return None
-    return before
+    return proven_once(status, facts)
+
+
+def proven_once(status: Json, facts: Json) -> Finding | None:
+    """Return what was proven of these very `facts`, however long ago; nothing that is no proof."""
+    before = recorded_finding(status, ConditionType.CREDENTIALS_VERIFIED)
+    if before is None or (before.status, before.reason) != (Status.TRUE, Reason.VERIFIED):
+        return None
+    return before if same_proof(status, facts) else None
 
 
 def same_proof(status: Json, facts: Json) -> bool:

@@ -20,7 +20,7 @@ from caios_federation.core.verification import (
     mint_denied,
     not_in_force,
     proven,
-    same_proof,
+    proven_once,
     token_rejected,
     turned,
     verified,
@@ -176,10 +176,7 @@ def _is_waiting(status: Json) -> bool:
 
 def _as_before(identity: Identity) -> Finding | None:
     """Return what was proven, if nothing changed since then; however long ago it was."""
-    before = recorded_finding(identity.binding.status, ConditionType.CREDENTIALS_VERIFIED)
-    if before is None or before.status is not Status.TRUE:
-        return None
-    return before if same_proof(identity.binding.status, identity.facts) else None
+    return proven_once(identity.binding.status, identity.facts)
 
 
 def _unknown(message: str) -> Finding:

@@ -24,6 +24,7 @@ from caios_federation.reconcile.pods import Restarts
 from caios_federation.reconcile.retained import Retained
 from caios_federation.settings import CoreWeaveSettings, Settings
 from component.clients.api_server import ScriptedApi, Seen, failure, reply, scripted
+from listed import unlisted
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 SERVING = Finding(Status.TRUE, Reason.SERVING, "It is.")
@@ -139,7 +140,10 @@ class World:
 
 @contextlib.asynccontextmanager
 async def world(*known: builders.Json, api: Api | None = None) -> AsyncIterator[World]:
-    """Yield a world with a federation, an issuer and `known`; the API server is as `api` does."""
+    """Yield a world with a federation, an issuer and `known`; the API server is as `api` does.
+
+    Whatever statuses are written there, the closed list of reasons has what they say.
+    """
     api, caches, clock = api or Api(), Caches(), Clock()
     caches.issuer = builders.ISSUER
     changes: list[Change] = []
@@ -163,6 +167,9 @@ async def world(*known: builders.Json, api: Api | None = None) -> AsyncIterator[
             here = World(caches, acting, restarts, api, server, changes, lines, clock)
             here.know(builders.federation(), *known)
             yield here
+            for request in server.seen:
+                if request.path.endswith("/status"):
+                    assert unlisted(request.json["kind"], request.json["status"]) == []
 
 
 def ours(name: str = "reader", **spec: object) -> builders.Json:

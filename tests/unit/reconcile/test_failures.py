@@ -3,6 +3,7 @@
 import pytest
 
 import builders
+from builders import kinds_of
 from caios_federation.api.conditions import Reason, Status
 from caios_federation.clients import errors
 from caios_federation.reconcile.failures import deletion_finding, policy_finding
@@ -39,10 +40,6 @@ def test_each_error_has_its_reason_and_next_step(
     assert (finding.status, finding.reason) == (status, reason)
     assert next_step in finding.message
     assert finding.message.endswith("; the policy is as it was before")
-
-
-def kinds_of(base: Kind) -> list[Kind]:
-    return [base, *(below for kind in base.__subclasses__() for below in kinds_of(kind))]
 
 
 @pytest.mark.parametrize("kind", kinds_of(errors.ClientError))

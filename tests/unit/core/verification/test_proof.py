@@ -98,6 +98,7 @@ def test_a_policy_of_another_name_or_look_is_the_same_proof() -> None:
         condition("False", "MintDenied"),
         condition("Unknown", "Pending"),
         condition("True", "SomethingNew"),
+        condition("True", "Registered"),
         condition("Maybe"),
         {"type": "CredentialsVerified"},
         {"type": "Ready", "status": "True", "reason": "Verified", "message": "m"},
