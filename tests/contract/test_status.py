@@ -79,6 +79,7 @@ def test_a_whole_status_is_kept_as_it_is_written(server: Server) -> None:
         "system:serviceaccount:default:x",
         "credentialsURI": "https://api.coreweave.com/v1/cwobject/temporary-credentials/oidc/cw1234",
         "policy": {"name": "cks-01234567-default-x", "digest": "sha256:0", "document": "{}"},
+        "newPods": {"injection": "Enabled", "principal": "role/x", "since": NOW},
         "pods": {"total": 3, "federated": 2, "missed": ["x-1"]},
         "lastVerifiedTime": NOW,
         "conditions": [condition("Ready", "False", reason="PodsMissed")],
@@ -114,6 +115,7 @@ def test_a_writer_changes_its_own_condition_in_place(server: Server) -> None:
         ({"conditions": [{"type": "Ready"}]}, "conditions[0].lastTransitionTime: Required value"),
         ({"pods": {"missed": [f"x-{n}" for n in range(21)]}}, "status.pods.missed: Too many: 21"),
         ({"pods": {"total": -1}}, "status.pods.total: Invalid value: -1"),
+        ({"newPods": {"injection": "Enabled"}}, "status.newPods.since: Required value"),
         ({"lastVerifiedTime": "yesterday"}, "status.lastVerifiedTime: Invalid value"),
     ],
 )

@@ -1,17 +1,27 @@
 """What a binding is entitled to: judged once, and then used by everything that acts for it."""
 
+import datetime as dt
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from caios_federation.api.binding import Binding
+from caios_federation.api.binding import Binding, Injection
 from caios_federation.api.conditions import Finding, Status
 from caios_federation.api.objects import Json
-from caios_federation.core.checks import judge_accepted
+from caios_federation.core.checks import (
+    issuer_known,
+    judge_accepted,
+    no_other_holder,
+    spec_understood,
+)
 from caios_federation.core.injection import Sources, Values, compute_values
 from caios_federation.core.naming import policy_name
+from caios_federation.core.new_pods import NewPods, read_new_pods, remember_new_pods
 from caios_federation.core.observed import ObservedBinding
+from caios_federation.core.pods import principal_given
 from caios_federation.core.policy import Policy, compile_policy, digest, render_document
 from caios_federation.core.principal import render_principal_arn
+from caios_federation.core.times import parse_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,30 @@ def judge(seen: ObservedBinding) -> Judgement:
     policy = _policy(seen.binding, values)
     facts = _facts(values, policy, seen.federation.spec.organization_id)
     return Judgement(seen, accepted, sources, values, policy, facts)
+
+
+def judge_new_pods(
+    judged: Judgement, left_alone: Collection[str], now: dt.datetime, spreading: dt.timedelta
+) -> NewPods:
+    """Return what new Pods of the ServiceAccount are given by the binding, and since when.
+
+    Pods are injected too while the binding is refused for what it grants, so that makes no
+    difference. `left_alone` are namespaces without injection; `spreading` is how long another
+    issuer takes to reach every replica of the webhook.
+    """
+    seen = judged.seen
+    before = read_new_pods(seen.binding.status)
+    if spec_understood(seen) or issuer_known(seen):
+        # What the webhook does meanwhile is not known: nothing has changed, as far as we know.
+        return before or NewPods(Injection.DISABLED, None, now)
+    given = principal_given(judged.sources, seen.namespace_labels, left_alone)
+    return remember_new_pods(
+        before,
+        None if no_other_holder(seen) else given,
+        made=parse_time(seen.binding.meta.created) or now,
+        now=now,
+        spreading=spreading,
+    )
 
 
 def _sources(seen: ObservedBinding) -> Sources:

@@ -7,6 +7,7 @@ from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import Finding
 from caios_federation.api.federation import Federation
 from caios_federation.core.account import Annotations
+from caios_federation.core.new_pods import NewPods
 from caios_federation.core.pods import PodSurvey
 from caios_federation.core.principal import Issuer
 
@@ -36,6 +37,8 @@ class Acted:
     """What came of trying the identity; None where that is switched off."""
     verified_at: str | None = None
     """When credentials were last issued, RFC 3339."""
+    new_pods: NewPods | None = None
+    """What new Pods are given: remembered, whether or not the binding is in force."""
     pods: PodSurvey | None = None
     """None where no Pod is to be injected."""
 

@@ -16,6 +16,7 @@ from caios_federation.api.objects import Json, mapping_of, parse_meta
 from caios_federation.core.injection import Sources, Values, opted_out, resolve
 from caios_federation.core.plan import Placement, plan
 from caios_federation.core.pod import Pod, read_pod
+from caios_federation.core.principal import Principal
 from caios_federation.core.text import shown
 from caios_federation.core.times import parse_time
 
@@ -54,7 +55,9 @@ class Standing(Enum):
     FEDERATED = auto()
     """It carries the identity."""
     MISSED = auto()
-    """It would be injected if it were created now, and does not carry the identity."""
+    """It would be injected if it were created now, and was not."""
+    STALE = auto()
+    """It was injected, and would be given another principal if it were created now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class CountedPod:
     federated: bool
     ready: bool
     owner: Owner | None
+    stale: bool = False
+    """Not federated, since it carries another principal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +115,23 @@ def namespaces_left_alone(own: str) -> frozenset[str]:
     return frozenset({own, "kube-system", "kube-node-lease"})
 
 
-def counts_pods(
+def principal_given(
     sources: Sources, namespace_labels: Mapping[str, str] | None, left_alone: Collection[str]
-) -> bool:
-    """Tell whether Pods of the ServiceAccount are to be injected at all, so that they count."""
-    return (
-        sources.namespace not in left_alone
-        and (namespace_labels or {}).get(words.INJECT) != words.FALSE
-        and isinstance(resolve(sources), Values)
-    )
+) -> Principal | None:
+    """Return the principal that new Pods of the ServiceAccount are given.
+
+    None where they are not to be injected at all; then Pods do not count.
+    """
+    if sources.namespace in left_alone or (namespace_labels or {}).get(words.INJECT) == words.FALSE:
+        return None
+    values = resolve(sources)
+    return values.principal if isinstance(values, Values) else None
 
 
 def standing_of(raw: Json, sources: Sources, place: Placement) -> Standing:
     """Judge a Pod of the ServiceAccount that `sources` are about.
 
-    A Pod whose principal is another one by now (the cluster's issuer changed) missed injection
+    A Pod whose principal is another one by now (the cluster's issuer changed) lacks the identity
     too: no policy names what its token says, and only a new Pod gets another token.
     """
     pod = read_pod(raw)
@@ -135,7 +142,7 @@ def standing_of(raw: Json, sources: Sources, place: Placement) -> Standing:
         return Standing.UNCONCERNED
     if _was_injected(pod):
         stale = pod.annotations[words.PRINCIPAL] != values.principal
-        return Standing.MISSED if stale else Standing.FEDERATED
+        return Standing.STALE if stale else Standing.FEDERATED
     additions = plan(pod, values, place).additions
     if any(name == words.ENV_CREDENTIALS_URI for one in additions for name, _ in one.env):
         return Standing.MISSED
@@ -155,6 +162,7 @@ def count_pod(raw: Json, sources: Sources, place: Placement) -> CountedPod | Non
         federated=standing is Standing.FEDERATED,
         ready=_is_ready(raw),
         owner=controller_of(raw),
+        stale=standing is Standing.STALE,
     )
 
 

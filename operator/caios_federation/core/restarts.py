@@ -1,7 +1,12 @@
 """Whether what owns Pods that missed injection is restarted: once per cause, never in a loop.
 
 A restart makes new Pods, which are injected unless injection does not work. So a second restart
-takes evidence that the first one's new Pods missed for a reason that is over.
+takes evidence that the first one's new Pods missed for a cause that is over.
+
+A cause is a moment at which it ended: the webhook came back, new Pods began to be given the
+identity, or another one (`new_pods.py`). The Pods from before it are excused, and an owner is
+restarted after it, which is noted on the owner. So no owner is restarted twice for one cause,
+whatever its new Pods do, and whichever causes take turns.
 """
 
 import datetime as dt
@@ -18,7 +23,7 @@ from caios_federation.core.times import parse_time, render_time
 
 SETTLING: Final = dt.timedelta(seconds=10)
 """How long injection must have been possible: API servers and webhook replicas learn of a
-configuration and of a binding by watches."""
+configuration and of a binding by watches. Until then Pods may miss it for the same cause."""
 _SHORTEST_DOUBLED: Final = dt.timedelta(seconds=60)
 _MOST_DOUBLINGS: Final = 16
 _UNREADY_AT_ONCE: Final = 10
@@ -75,7 +80,10 @@ class NotServing:
 
 @dataclass(frozen=True, slots=True)
 class NotAgain:
-    """Its new Pods missed injection too, and nothing says that this has changed."""
+    """Its new Pods lack the identity too, and nothing says that this has changed."""
+
+    stale: bool = False
+    """They were injected, with another principal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +105,11 @@ def decide_restart(
 ) -> Decision:
     """Decide about a workload some of whose `pods` missed injection.
 
-    `injecting_since` is when new Pods last began to be injected: when the webhook last came up, or
-    when the binding was made, whichever is later; None while the webhook does not serve.
+    `injecting_since` is when new Pods last began to be given the identity: when the webhook last
+    came up, or since when they are to be given this one, whichever is later. None while the webhook
+    does not serve.
 
-    A webhook that injects nothing sees one restart, and one more for each outage that ended; one
+    A webhook that injects nothing sees one restart, and one more for each cause that ended; one
     that injects some Pods only sees restarts at doubling distances.
     """
     if workload.obstacle is not None:
@@ -127,15 +136,18 @@ def _cause(
     # Clocks differ by little, and the Pods' has whole seconds. A Pod on the wrong side of the line
     # is reported as being restarted, or waits for the cooldown; neither makes a loop.
     young = [pod for pod in pods if pod.created >= workload.restarted_at]
-    if all(pod.federated for pod in young):
+    missed = [pod for pod in young if not pod.federated]
+    if not missed:
         return AlreadyRestarting()
-    if any(pod.created < injecting_since for pod in young if not pod.federated):
-        return max(settled, workload.restarted_at + cooldown), Restart()  # an outage in between
-    if any(pod.federated for pod in young):
+    if any(pod.created < settled for pod in missed):
+        # A cause that has ended since. Restarted when that has settled, Pods that are younger than
+        # the restart are none of these any more.
+        return max(settled, workload.restarted_at + cooldown), Restart()
+    if len(missed) < len(young):
         # Injection works, and did not for a moment, or does not always.
         doubled = max(cooldown, _SHORTEST_DOUBLED) * 2 ** min(workload.in_vain, _MOST_DOUBLINGS)
         return max(settled, workload.restarted_at + doubled), Restart(workload.in_vain + 1)
-    return NotAgain()
+    return NotAgain(stale=all(pod.stale for pod in missed))
 
 
 def due_evictions(
@@ -220,6 +232,14 @@ def not_restarted(owner: Owner | None) -> Workload:
     )
 
 
+def told_of(pods: Iterable[CountedPod]) -> str:
+    """Say how many of `pods` lack the identity, and why."""
+    lacking = [pod for pod in pods if not pod.federated]
+    stale = sum(pod.stale for pod in lacking)
+    told = ((len(lacking) - stale, "had missed injection"), (stale, "carried another principal"))
+    return ", ".join(f"{n} {'Pod' if n == 1 else 'Pods'} {what}" for n, what in told if n)
+
+
 def next_step(decided: Sequence[tuple[Workload, Decision]]) -> str:
     """Say what becomes of the Pods that missed injection; what a person has to do comes first."""
     ordered = sorted(decided, key=lambda pair: (_urgency(pair[1]), pair[0].kind, pair[0].name))
@@ -244,10 +264,11 @@ def _clause(workload: Workload, decision: Decision) -> str:
     match decision:
         case CannotRoll(why):
             return cut(why, _WHY_SHOWN)
-        case NotAgain():
+        case NotAgain(stale):
+            found = "carry another principal" if stale else "missed injection"
             return (
-                f"{workload.label} was restarted and its new Pods missed injection too; find out "
-                "why, then restart it"
+                f"{workload.label} was restarted and its new Pods {found} too; find out why, then "
+                "restart it"
             )
         case NotServing():
             return (

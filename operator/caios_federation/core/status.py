@@ -11,6 +11,7 @@ from caios_federation.core.conditions import merge_conditions, render_condition
 from caios_federation.core.federation_checks import judge_federation
 from caios_federation.core.injection import effective_issuer
 from caios_federation.core.judgement import Judgement
+from caios_federation.core.new_pods import render_new_pods
 from caios_federation.core.observed import Acted, ObservedFederation
 from caios_federation.core.pods import render_pods
 
@@ -28,6 +29,7 @@ def binding_status(judged: Judgement, acted: Acted, *, now: str) -> dict[str, An
         "observedGeneration": binding.meta.generation,
         **judged.facts,
         **(_facts(acted) if judged.facts else {}),
+        **({"newPods": render_new_pods(acted.new_pods)} if acted.new_pods else {}),
         "conditions": [render_condition(condition) for condition in conditions],
     }
 

@@ -1,7 +1,8 @@
 """Bindings: gather what is known, let the core judge, act, and write the status when it differs."""
 
+import datetime as dt
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import ConditionType, Reason, Status
@@ -12,10 +13,11 @@ from caios_federation.clients import errors
 from caios_federation.clients.kubernetes import BINDING
 from caios_federation.core.checks import service_account_found
 from caios_federation.core.injection import effective_issuer
-from caios_federation.core.judgement import Judgement, judge
+from caios_federation.core.judgement import Judgement, judge, judge_new_pods
+from caios_federation.core.new_pods import NewPods
 from caios_federation.core.observed import Acted, ObservedBinding
 from caios_federation.core.plan import Placement
-from caios_federation.core.pods import PodSurvey, counts_pods, namespaces_left_alone
+from caios_federation.core.pods import PodSurvey, namespaces_left_alone
 from caios_federation.core.status import binding_status, leaving_status, same_status
 from caios_federation.core.verification import turned
 from caios_federation.observe import events
@@ -26,6 +28,10 @@ from caios_federation.reconcile.outcome import Outcome
 from caios_federation.reconcile.pods import Restarts, remediate, survey
 from caios_federation.reconcile.policies import Wanted, abandon, keep_policy, let_go
 from caios_federation.reconcile.verification import Identity, verify
+
+_SPREADING: Final = 1.25
+"""Periods of audits, in which every process asks for the issuer, until all know of another one:
+they come up to 1.1 apart, and take a while."""
 
 
 async def reconcile_binding(
@@ -51,12 +57,14 @@ async def reconcile_binding(
         credentials = await _verify(acting, judged, policy)
     except errors.NotFound:
         return None  # deleted meanwhile; the watch is about to say so
-    counted, pods = await _look_at_pods(acting, restarts, judged)
+    new_pods = _new_pods(acting, judged)
+    counted, pods = await _look_at_pods(acting, restarts, judged, new_pods)
     verified_at = acting.now() if credentials.changed else binding.status.get("lastVerifiedTime")
     acted = Acted(
         policy=policy.finding,
         credentials=credentials.finding,
         verified_at=verified_at if credentials.finding else None,
+        new_pods=new_pods,
         pods=counted,
     )
     outcomes = (policy, credentials, pods)
@@ -145,22 +153,27 @@ async def _verify(acting: Acting, judged: Judgement, policy: Outcome) -> Outcome
     return await verify(acting, identity)
 
 
+def _new_pods(acting: Acting, judged: Judgement) -> NewPods:
+    settings, now = acting.settings, acting.clock().replace(microsecond=0)
+    spreading = dt.timedelta(seconds=round(_SPREADING * settings.caches.audit_period_seconds))
+    return judge_new_pods(judged, namespaces_left_alone(settings.namespace), now, spreading)
+
+
 async def _look_at_pods(
-    acting: Acting, restarts: Restarts, judged: Judgement
+    acting: Acting, restarts: Restarts, judged: Judgement, new_pods: NewPods
 ) -> tuple[PodSurvey | None, Outcome]:
     """Survey the Pods of the binding, and restart those that missed injection if it says so."""
     settings, seen = acting.settings, judged.seen
-    left_alone = namespaces_left_alone(settings.namespace)
-    counted = counts_pods(judged.sources, seen.namespace_labels, left_alone)
-    if judged.values is None or not counted:
+    if judged.values is None or not new_pods.injected:
         return None, Outcome()
     place = Placement(**settings.pods.model_dump())
     status = seen.federation.status if seen.federation else {}
     serving = turned(status, ConditionType.INJECTION_SERVING, Status.TRUE)
+    injecting = None if serving is None else max(serving, new_pods.since)
     size = settings.caches.page_size
     try:
         found = await survey(acting.client, judged.sources, place, page_size=size)
-        remedied = await remediate(acting, restarts, seen.binding, found, serving)
+        remedied = await remediate(acting, restarts, seen.binding, found, injecting)
     except errors.Retryable as error:
         # What was done before is told all the same, and the Pods are looked at again.
         return _uncounted(), Outcome(error=error)

@@ -45,8 +45,9 @@ from caios_federation.core.restarts import (
     refused,
     render_restart,
     render_rollout,
+    told_of,
 )
-from caios_federation.core.times import parse_time, render_time
+from caios_federation.core.times import render_time
 from caios_federation.reconcile.acting import Acting, log
 from caios_federation.settings import RemediationSettings
 
@@ -129,20 +130,18 @@ async def remediate(
     restarts: Restarts,
     binding: Binding,
     seen: Survey,
-    serving_since: dt.datetime | None,
+    injecting_since: dt.datetime | None,
 ) -> Remedied:
     """Restart what owns the Pods that missed injection, where the binding says so.
 
-    `serving_since` is the lastTransitionTime of the federation's condition InjectionServing where
-    that is True, else None: then nothing is restarted. Raises Retryable while owners cannot be
-    read; whatever fails after that concerns one owner, and is told or tried again.
+    `injecting_since` is when new Pods last began to be given the identity; None while they are not,
+    and then nothing is restarted. Raises Retryable while owners cannot be read; whatever fails
+    after that concerns one owner, and is told or tried again.
     """
     if binding.spec.remediation is Remediation.REPORT or not seen.missed:
         return Remedied(seen.summary())
     groups = await _Owners(acting.client, binding.meta.namespace).of(seen)
-    made = parse_time(binding.meta.created)
-    since = None if serving_since is None else max(serving_since, made or serving_since)
-    work = _Work(acting, restarts, binding, since)
+    work = _Work(acting, restarts, binding, injecting_since)
     decided = [(group.workload, await work.on(group)) for group in groups]
     return Remedied(
         pods=seen.summary(next_step(decided)),
@@ -276,11 +275,9 @@ class _Work:
         render = render_restart if group.kind is REPLICA_SET else render_rollout
         patch = render(meta, restart, self._now)
         await self._acting.client.merge(group.kind, patch)
-        workload, missed = group.workload, group.missed
-        pods = "Pod" if missed == 1 else "Pods"
+        workload = group.workload
         self.restarted.append(
-            f"restarted {workload.label} at {render_time(self._now)}: {missed} {pods} had missed "
-            "injection"
+            f"restarted {workload.label} at {render_time(self._now)}: {told_of(group.pods)}"
         )
         log.info(
             "workload restarted",
@@ -288,7 +285,7 @@ class _Work:
             namespace=self._binding.meta.namespace,
             name=workload.name,
             binding=self._binding.meta.name,
-            missed=missed,
+            missed=group.missed,
         )
         if group.kind is REPLICA_SET:
             await self._evict(group, self._now)

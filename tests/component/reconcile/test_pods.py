@@ -29,7 +29,7 @@ from component.clients.api_server import ScriptedApi, Seen, failure, reply, scri
 from component.reconcile.hands import hands
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
-SERVING = NOW - dt.timedelta(hours=1)
+INJECTING = NOW - dt.timedelta(hours=1)
 OLD, NEW = "2026-11-24T11:00:00Z", "2026-11-24T11:59:00Z"
 RESTARTED_AT = "caios.coreweave.com/restarted-at"
 APPS = "/apis/apps/v1/namespaces/team-a"
@@ -134,14 +134,14 @@ class World:
     async def look(
         self,
         remediation: str = "Restart",
-        serving_since: dt.datetime | None = SERVING,
+        injecting_since: dt.datetime | None = INJECTING,
         now: dt.datetime = NOW,
     ) -> Remedied:
         """Count, and restart."""
         binding = parse_binding(builders.binding(remediation=remediation), ours=False)
         async with hands(self.server.client, lambda: now) as acting:
             found = await self.survey()
-            return await remediate(acting, self.restarts, binding, found, serving_since)
+            return await remediate(acting, self.restarts, binding, found, injecting_since)
 
 
 @contextlib.asynccontextmanager
@@ -227,20 +227,9 @@ async def test_a_binding_that_only_reports_restarts_nothing_and_reads_no_owner()
 async def test_nothing_is_restarted_while_the_webhook_does_not_serve() -> None:
     async with world() as here:
         here.cluster.run("a", here.cluster.own("StatefulSet", "trainer"))
-        done = await here.look(serving_since=None)
+        done = await here.look(injecting_since=None)
         assert done.restarted == ()
         assert "InjectionServing" in done.pods.next_step
-
-
-async def test_a_binding_that_is_seconds_old_is_waited_for() -> None:
-    async with world() as here:
-        here.cluster.run("a", here.cluster.own("StatefulSet", "trainer"))
-        made = dt.datetime(2026, 11, 24, 10, tzinfo=dt.UTC)  # by the builder
-        done = await here.look(
-            serving_since=made - dt.timedelta(hours=1), now=made + dt.timedelta(seconds=3)
-        )
-        assert done.restarted == ()
-        assert done.again_after_seconds == 7
 
 
 async def test_jobs_foreign_kinds_and_bare_pods_are_only_reported() -> None:

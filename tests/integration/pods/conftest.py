@@ -60,12 +60,15 @@ class World:
         return self.survey(namespace).summary().missed
 
     def look(
-        self, namespace: str, *, now: dt.datetime | None = None, serving_since: str = "2026-01-01"
+        self,
+        namespace: str,
+        *,
+        now: dt.datetime | None = None,
+        injecting_since: str = "2026-01-01",
     ) -> Remedied:
         """Do what the operator does for a binding that asks for restarts."""
         raw = builders.binding(namespace=namespace, remediation="Restart")
-        raw["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
-        since = dt.datetime.fromisoformat(serving_since)
+        since = dt.datetime.fromisoformat(injecting_since)
         since = since if since.tzinfo else since.replace(tzinfo=dt.UTC)
         time = now or dt.datetime.now(dt.UTC)
 

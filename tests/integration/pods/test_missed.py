@@ -9,6 +9,7 @@ from integration.pods.conftest import World, template, workload
 from integration.product.conftest import wait_for
 
 RESTARTED_AT = "caios.coreweave.com/restarted-at"
+PRINCIPAL = "caios.coreweave.com/principal"
 AT_ONCE = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "100%"}}
 HOUR = dt.timedelta(hours=1)
 
@@ -60,10 +61,36 @@ def test_a_deployment_is_restarted_exactly_once_and_again_after_an_outage(
 
     now = dt.datetime.now(dt.UTC)
     outage_ended = (now + HOUR).isoformat()
-    done = world.look(namespace, now=now + 2 * HOUR, serving_since=outage_ended)
+    done = world.look(namespace, now=now + 2 * HOUR, injecting_since=outage_ended)
     assert len(done.restarted) == 1
     assert generation(world, "deployment", namespace) == 3
-    assert world.look(namespace, now=now + 3 * HOUR, serving_since=outage_ended).restarted == ()
+    assert world.look(namespace, now=now + 3 * HOUR, injecting_since=outage_ended).restarted == ()
+
+
+def test_a_deployment_whose_pods_carry_another_principal_is_restarted_once(
+    world: World, namespace: str
+) -> None:
+    injected = world.injected(namespace)
+    injected["metadata"]["annotations"][PRINCIPAL] = "role/https://former:system:x"
+    world.apply(workload("Deployment", namespace, replicas=2, strategy=AT_ONCE, template=injected))
+    wait_for(lambda: count(world, namespace), 2)
+    before = names(world, namespace)
+
+    done = world.look(namespace)
+    assert [text.split(": ")[1] for text in done.restarted] == ["2 Pods carried another principal"]
+    # There is no webhook here, so the new Pods carry what the template says.
+    wait_for(lambda: (count(world, namespace), names(world, namespace) & before), (2, set()))
+    again = world.look(namespace, now=dt.datetime.now(dt.UTC) + HOUR)
+    assert again.restarted == ()
+    assert "its new Pods carry another principal too" in again.pods.next_step
+
+    now = dt.datetime.now(dt.UTC)
+    changed_again = (now + HOUR).isoformat()
+    for hours, restarts in ((2, 1), (3, 0)):
+        later = now + hours * HOUR
+        done = world.look(namespace, now=later, injecting_since=changed_again)
+        assert len(done.restarted) == restarts
+    assert generation(world, "deployment", namespace) == 3
 
 
 def test_a_restart_replaces_the_pods_of_a_stateful_set(world: World, namespace: str) -> None:

@@ -24,8 +24,8 @@ from caios_federation.core.pods import (
     Owner,
     Standing,
     count_pod,
-    counts_pods,
     namespaces_left_alone,
+    principal_given,
     standing_of,
 )
 from caios_federation.core.principal import parse_issuer
@@ -106,9 +106,12 @@ def test_a_pod_without_our_label_is_not_federated() -> None:
     assert standing(pod(others)) is Standing.UNCONCERNED
 
 
-def test_a_pod_of_a_former_issuer_missed_injection_for_its_token_means_nothing() -> None:
+def test_a_pod_of_a_former_issuer_lacks_the_identity_for_its_token_means_nothing() -> None:
     old = inject(pod(), sources(account=words(inject="true"), issuer=parse_issuer("https://old")))
-    assert standing(old.pod) is Standing.MISSED
+    assert standing(old.pod) is Standing.STALE
+    kept = count_pod(old.pod, FEDERATED, Placement())
+    assert kept is not None
+    assert (kept.federated, kept.stale) == (False, True)
 
 
 def test_a_pod_of_another_audience_is_federated_until_it_is_created_anew() -> None:
@@ -118,19 +121,19 @@ def test_a_pod_of_another_audience_is_federated_until_it_is_created_anew() -> No
 
 def test_a_namespace_that_opted_out_counts_no_pods() -> None:
     alone = namespaces_left_alone("caios-federation")
-    assert counts_pods(FEDERATED, {}, alone)
-    assert counts_pods(FEDERATED, None, alone)
-    assert not counts_pods(FEDERATED, words(inject="false"), alone)
+    assert principal_given(FEDERATED, {}, alone) == PRINCIPAL
+    assert principal_given(FEDERATED, None, alone) == PRINCIPAL
+    assert principal_given(FEDERATED, words(inject="false"), alone) is None
 
 
 @pytest.mark.parametrize("namespace", ["kube-system", "kube-node-lease", "operators"])
 def test_a_namespace_that_the_webhook_never_sees_counts_no_pods(namespace: str) -> None:
     there = sources(account=words(inject="true"), namespace=namespace)
-    assert not counts_pods(there, {}, namespaces_left_alone("operators"))
+    assert principal_given(there, {}, namespaces_left_alone("operators")) is None
 
 
 def test_a_service_account_that_is_not_injected_counts_no_pods() -> None:
-    assert not counts_pods(bound(injection="Disabled"), {}, frozenset())
+    assert principal_given(bound(injection="Disabled"), {}, frozenset()) is None
 
 
 def test_what_is_kept_of_a_pod_is_what_a_restart_needs() -> None:
@@ -146,6 +149,7 @@ def test_what_is_kept_of_a_pod_is_what_a_restart_needs() -> None:
     kept = count_pod(raw, FEDERATED, Placement())
     assert kept is not None
     assert (kept.name, kept.uid, kept.federated, kept.ready) == ("workload", "u-1", False, True)
+    assert not kept.stale
     assert kept.created == dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
     assert kept.owner == Owner("apps/v1", "ReplicaSet", "rs", "u-rs")
 

@@ -26,6 +26,7 @@ from caios_federation.core.restarts import (
     refused,
     render_restart,
     render_rollout,
+    told_of,
 )
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
@@ -44,9 +45,9 @@ def counted(created: dt.datetime, *, federated: bool = False, ready: bool = Fals
 
 
 def decide(
-    workload: Workload, *pods: CountedPod, serving_since: dt.datetime | None = LONG
+    workload: Workload, *pods: CountedPod, injecting_since: dt.datetime | None = LONG
 ) -> Decision:
-    return decide_restart(workload, pods, NOW, COOLDOWN, serving_since)
+    return decide_restart(workload, pods, NOW, COOLDOWN, injecting_since)
 
 
 def restarted(minutes: float, in_vain: int = 0) -> Workload:
@@ -58,12 +59,12 @@ def test_a_workload_is_restarted_at_once_the_first_time() -> None:
 
 
 def test_nothing_is_restarted_while_new_pods_would_miss_too() -> None:
-    assert decide(TRAINER, counted(ago(60)), serving_since=None) == NotServing()
+    assert decide(TRAINER, counted(ago(60)), injecting_since=None) == NotServing()
 
 
 def test_nothing_is_restarted_before_everybody_can_know_of_the_webhook() -> None:
     since = NOW - dt.timedelta(seconds=4)
-    assert decide(TRAINER, counted(ago(60)), serving_since=since) == Later(
+    assert decide(TRAINER, counted(ago(60)), injecting_since=since) == Later(
         SETTLING.total_seconds() - 4
     )
 
@@ -79,12 +80,31 @@ def test_no_restart_answers_new_pods_that_all_missed_again() -> None:
 
 def test_an_outage_that_ended_is_cause_for_another_restart() -> None:
     pod = counted(ago(59))
-    assert decide(restarted(60), pod, serving_since=ago(30)) == Restart()
+    assert decide(restarted(60), pod, injecting_since=ago(30)) == Restart()
+
+
+def test_pods_from_before_a_cause_has_settled_are_excused_and_later_ones_are_not() -> None:
+    since = ago(30)
+    assert decide(restarted(60), counted(since + SETTLING / 2), injecting_since=since) == Restart()
+    assert decide(restarted(60), counted(since + SETTLING), injecting_since=since) == NotAgain()
+
+
+def test_a_restart_for_a_cause_that_is_not_over_for_everybody_yet_is_waited_for() -> None:
+    soon = NOW + dt.timedelta(minutes=5)
+    assert decide(restarted(60), counted(ago(1)), injecting_since=soon) == Later(
+        300 + SETTLING.total_seconds()
+    )
+
+
+def test_new_pods_that_all_carry_another_principal_are_told_apart() -> None:
+    stale = replace(counted(ago(59)), stale=True)
+    assert decide(restarted(60), stale) == NotAgain(stale=True)
+    assert decide(restarted(60), stale, counted(ago(58))) == NotAgain()
 
 
 def test_another_restart_waits_for_the_cooldown() -> None:
     pod = counted(ago(5))
-    assert decide(restarted(6), pod, serving_since=ago(3)) == Later(4 * 60)
+    assert decide(restarted(6), pod, injecting_since=ago(3)) == Later(4 * 60)
 
 
 def test_new_pods_of_which_some_were_injected_are_cause_for_another_restart() -> None:
@@ -109,12 +129,12 @@ def test_restarts_that_reach_only_some_pods_come_at_doubling_distances(
 
 def test_an_outage_begins_the_doubling_anew() -> None:
     pods = counted(ago(59)), counted(ago(1), federated=True)
-    assert decide(restarted(60, in_vain=9), *pods, serving_since=ago(30)) == Restart(0)
+    assert decide(restarted(60, in_vain=9), *pods, injecting_since=ago(30)) == Restart(0)
 
 
 def test_an_obstacle_is_told_even_while_nothing_serves() -> None:
     paused = replace(TRAINER, obstacle="paused")
-    assert decide(paused, counted(ago(60)), serving_since=None) == CannotRoll("paused")
+    assert decide(paused, counted(ago(60)), injecting_since=None) == CannotRoll("paused")
 
 
 # Reading and writing ----------------------------------------------------------------------------
@@ -259,6 +279,24 @@ def test_pods_without_a_controller_are_left_to_people() -> None:
 def test_a_restart_that_did_not_help_is_told() -> None:
     said = next_step([(TRAINER, NotAgain())])
     assert said.startswith("Deployment 'trainer' was restarted and its new Pods missed")
+
+
+def test_a_restart_after_which_pods_carry_another_principal_is_told_as_what_it_is() -> None:
+    said = next_step([(TRAINER, NotAgain(stale=True))])
+    assert said == (
+        "Deployment 'trainer' was restarted and its new Pods carry another principal too; find "
+        "out why, then restart it"
+    )
+
+
+def test_what_pods_lack_is_told_with_how_many_they_are() -> None:
+    missed, stale = counted(ago(9)), replace(counted(ago(8)), stale=True)
+    assert told_of([missed, missed, counted(ago(7), federated=True)]) == (
+        "2 Pods had missed injection"
+    )
+    assert told_of([missed, stale]) == (
+        "1 Pod had missed injection, 1 Pod carried another principal"
+    )
 
 
 def test_a_restart_that_waits_for_the_webhook_points_to_its_condition() -> None:
