@@ -372,8 +372,8 @@ def test_the_wait_that_another_system_asks_for_is_kept(kind: type[Retryable]) ->
         run.succeed(A)
 
 
-@pytest.mark.parametrize(("jitter", "wait"), [(0.8, 45), (1.2, 54)])
-def test_chance_never_shortens_the_wait_that_another_system_asks_for(
+@pytest.mark.parametrize(("jitter", "wait"), [(0.8, 54), (1.0, 45), (1.2, 54)])
+def test_chance_only_lengthens_the_wait_that_another_system_asks_for(
     jitter: float, wait: float
 ) -> None:
     with running(first_backoff_seconds=1, jitter=jitter) as run:
@@ -383,6 +383,22 @@ def test_chance_never_shortens_the_wait_that_another_system_asks_for(
         assert run.work.under_way == {}
         run.loop.advance(0.2)
         run.succeed(A)
+
+
+def test_of_many_that_are_to_wait_as_long_no_two_come_back_in_the_same_moment() -> None:
+    keys = [Key("FederatedStorageBinding", "team-b", f"b-{number}") for number in range(40)]
+    with running(workers=40) as run:
+        run.queue._jitter = Queue(run.work, ReconcileSettings())._jitter
+        run.add(*keys)
+        for key in keys:
+            run.fail(key, RateLimited("later", retry_after_seconds=45))
+        run.loop.advance(60)
+        came = sorted(run.work.times(key)[1] for key in keys)
+        for key in keys:
+            run.succeed(key)
+    assert came[0] >= 45
+    assert came[-1] <= 45 * 1.2 + 0.01
+    assert len({round(moment, 4) for moment in came}) >= 38
 
 
 def test_everything_is_looked_at_at_once_and_on_the_resync_period() -> None:

@@ -172,10 +172,26 @@ def test_a_failure_is_the_answer_for_as_long_as_the_service_asks_for(
         run.fail(run.listing, errors.RateLimited("later", retry_after_seconds=asked))
         assert isinstance(first.exception(), errors.RateLimited)
         run.loop.advance(wait - 0.1)
-        assert isinstance(run.ask().exception(), errors.RateLimited)
+        told = run.ask().exception()
+        assert isinstance(told, errors.RateLimited)
+        assert told.retry_after_seconds == pytest.approx(0.1)
         assert run.server.lists == 1
         run.loop.advance(0.2)
         assert run.listed() == {}
+
+
+def test_who_does_not_wait_for_a_list_is_not_told_to_wait_as_long_as_after_the_last_one() -> None:
+    with running() as run:
+        first = run.ask()
+        run.fail(run.listing, errors.RateLimited("later", retry_after_seconds=60))
+        assert isinstance(first.exception(), errors.RateLimited)
+        run.loop.advance(60)
+        asked = run.ask()
+        run.loop.advance(1.1)
+        told = asked.exception()
+        assert isinstance(told, errors.RateLimited)
+        assert told.retry_after_seconds is None
+        run.succeed(run.listing)
 
 
 @pytest.mark.parametrize("again", ["retry", "expire"])

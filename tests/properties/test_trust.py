@@ -108,4 +108,4 @@ def test_only_managed_acts_and_every_message_has_the_values(
     verdict = judge_trust(wanted, registered, management)
     assert management is TrustManagement.MANAGED or verdict.change is None
     values = f"Issuer URL: {wanted.issuer_url}, Client ID (Audience): {wanted.audience}"
-    assert values in verdict.finding.message[:1024]
+    assert values in verdict.finding.message[:4096]

@@ -71,10 +71,11 @@ class Organization:
     Malformed, WriteConflict (it exists already), Rejected, BadEndpoint, and NotFound as stated.
     """
 
-    def __init__(self, http: Http, endpoint: str, token: Token) -> None:
+    def __init__(self, http: Http, endpoint: str, token: Token, organization_id: str) -> None:
         self._http = http
         self._endpoint = endpoint
         self._token = token
+        self._id = organization_id
 
     async def whoami(self) -> None:
         """Find out whether the token is known."""
@@ -145,7 +146,7 @@ class Organization:
 
     async def _ask(self, operation: Operation, body: Json | None = None, below: str = "") -> Json:
         url = address(self._endpoint, operation.path + below)
-        return await self._http.ask(operation, url, await self._token(), body)
+        return await self._http.ask(operation, url, await self._token(), body, whose=self._id)
 
 
 class CoreWeave:
@@ -154,9 +155,12 @@ class CoreWeave:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def organization(self, endpoint: str, token: Token) -> Organization:
-        """Return the API at `endpoint`, an https:// URL, for the holder of `token`."""
-        return Organization(self._http, endpoint, token)
+    def organization(self, endpoint: str, token: Token, organization_id: str = "") -> Organization:
+        """Return the API at `endpoint`, an https:// URL, for the holder of `token`.
+
+        Organizations of different ids do not wait for each other's pauses.
+        """
+        return Organization(self._http, endpoint, token, organization_id)
 
     async def exchange(self, credentials_uri: str, token: SecretStr) -> datetime:
         """Exchange a ServiceAccount's token as an SDK does, and return when the keys expire.
@@ -164,7 +168,8 @@ class CoreWeave:
         The keys are dropped at once. Raises Rejected (the token, its issuer or its audience is not
         accepted), PermissionDenied (no policy lets the identity mint), and other ClientErrors.
         """
-        expires = _expiration(await self._http.ask(EXCHANGE, address(credentials_uri), token))
+        url = address(credentials_uri)  # which ends in the organization
+        expires = _expiration(await self._http.ask(EXCHANGE, url, token, whose=url.path))
         if expires is None:
             raise malformed(EXCHANGE, "an answer that holds no credentials as SDKs read them")
         return expires

@@ -1,6 +1,7 @@
 """HTTP as CoreWeave's API needs it: one pool, one rate, bounded retries, errors that are safe.
 
-What fails quickly is tried again here; what hangs is not, and is left alone for a while.
+What fails quickly is tried again here; what hangs is not, and is left alone for a while. While the
+service asks for a pause, nothing is sent, whoever wants it to be.
 
 A token leaves this process over TLS or to this machine alone, and never follows a redirect. No
 exception holds it, nor a body: those of aiohttp carry the headers of the request, so none of them
@@ -11,7 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
@@ -26,6 +27,7 @@ from caios_federation.api import vocabulary as words
 from caios_federation.api.objects import Json
 from caios_federation.clients import egress, errors, fence
 from caios_federation.clients.circuit import Circuit, Refusal
+from caios_federation.clients.pauses import Pauses
 from caios_federation.clients.redaction import redacted
 from caios_federation.clients.retry_after import pause_of
 from caios_federation.settings import CoreWeaveSettings
@@ -108,6 +110,22 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class _Request:
+    """What is to be sent."""
+
+    operation: Operation
+    url: URL
+    token: SecretStr
+    body: Json | None = field(repr=False)
+    whose: str
+
+    @property
+    def limited(self) -> tuple[URL, str, str]:
+        """What a pause is a pause of: one who is asked for too much need not hold up others."""
+        return self.url.origin(), self.operation.name, self.whose
+
+
+@dataclass(frozen=True, slots=True)
 class _Answer:
     status: int
     retry_after: str
@@ -156,6 +174,7 @@ class Http:
         self._rate = AsyncLimiter(1, 1 / settings.requests_per_second)
         # By origin and operation: an exchange that hangs keeps nobody from writing policies.
         self._circuits = defaultdict[tuple[URL, str], Circuit](Circuit)
+        self._pauses = Pauses()
         longest = settings.longest_retry_seconds
         self._retrying = stamina.AsyncRetryingCaller(
             attempts=settings.attempts,
@@ -166,27 +185,29 @@ class Http:
         )
 
     async def ask(
-        self, operation: Operation, url: URL, token: SecretStr, body: Json | None = None
-    ) -> Json:
-        """Return the JSON object that comes back; `url` is one of `egress.address`.
-
-        Raises ClientError: Retryable after the last try that the settings allow.
-        """
-        try:
-            return await self._retrying(_wait, self._try, operation, url, token, body, set[int]())
-        except _Transient as transient:
-            error = transient.error
-        raise error
-
-    async def _try(
         self,
         operation: Operation,
         url: URL,
         token: SecretStr,
-        body: Json | None,
-        seen: set[int],
+        body: Json | None = None,
+        *,
+        whose: str = "",
     ) -> Json:
-        answer, quick = await self._guarded(operation, url, token, body)
+        """Return the JSON object that comes back; `url` is one of `egress.address`.
+
+        `whose` names those whose requests the service counts together, such as an organization.
+        Raises ClientError: Retryable after the last try that the settings allow.
+        """
+        request = _Request(operation, url, token, body, whose)
+        try:
+            return await self._retrying(_wait, self._try, request, set[int]())
+        except _Transient as transient:
+            error = transient.error
+        raise error
+
+    async def _try(self, request: _Request, seen: set[int]) -> Json:
+        operation = request.operation
+        answer, quick = await self._guarded(request)
         if isinstance(answer, _Silence):
             text = f"CoreWeave API: {operation.name}: {answer.problem}"
             if quick and (answer.unsent or operation.repeat is Repeat.SAME):
@@ -195,25 +216,27 @@ class Http:
         if _OK <= answer.status < _REDIRECT:
             return _accepted(operation, answer)
         pause = pause_of(answer.retry_after, datetime.now(UTC))
-        error = _refused(operation, answer, token, pause)
+        error = _refused(operation, answer, request.token, pause)
+        if pause and isinstance(error, errors.RateLimited | errors.Unavailable):
+            self._pauses.begin(request.limited, pause, type(error))
         again = answer.status in _AGAIN[operation.repeat] or (
             operation.repeat is Repeat.MINTS
             and answer.status == _BAD_REQUEST
             and _BAD_REQUEST not in seen
         )
         seen.add(answer.status)
-        if again and quick and (pause is None or pause <= self._settings.longest_retry_seconds):
+        if again and quick and self._is_short(pause):
             raise _Transient(error, pause)
         raise error
 
-    async def _guarded(
-        self, operation: Operation, url: URL, token: SecretStr, body: Json | None
-    ) -> tuple[_Answer | _Silence, bool]:
-        """Send it unless it would hang; tell too whether a failure came quickly.
+    async def _guarded(self, request: _Request) -> tuple[_Answer | _Silence, bool]:
+        """Send it unless it would hang, or is not wanted yet; tell too whether a failure was quick.
 
-        Raises Unavailable.
+        Raises Unavailable, and as _keep_pause does.
         """
-        circuit = self._circuits[url.origin(), operation.name]
+        operation = request.operation
+        self._keep_pause(request)
+        circuit = self._circuits[request.url.origin(), operation.name]
         given = circuit.enter()
         if isinstance(given, Refusal):
             raise errors.Unavailable(
@@ -223,9 +246,10 @@ class Http:
         alive, began = None, time.monotonic()
         try:
             await self._rate.acquire()
+            self._keep_pause(request)  # which may have begun while others had their turn
             began = time.monotonic()
             with fence.sending(writes=operation.method != "GET"):
-                answer = await self._send(operation, url, token, body)
+                answer = await self._send(request)
             alive = not isinstance(answer, _Silence) and (
                 answer.status < _SERVER_ERROR or answer.status == _NOT_IMPLEMENTED
             )
@@ -237,17 +261,39 @@ class Http:
         timed_out = isinstance(answer, _Silence) and answer.timed_out
         return answer, seconds < _QUICK_SECONDS and not timed_out
 
-    async def _send(
-        self, operation: Operation, url: URL, token: SecretStr, body: Json | None
-    ) -> _Answer | _Silence:
+    def _keep_pause(self, request: _Request) -> None:
+        """Raise what the service would answer, while it wants not to be asked.
+
+        A pause that is short is waited for, as after an answer that asks for it.
+        """
+        pause = self._pauses.left(request.limited)
+        if pause is None:
+            return
+        until = datetime.now(UTC) + timedelta(seconds=pause.seconds)
+        wish = "fewer requests" if pause.cause is errors.RateLimited else "to be left alone"
+        error = pause.cause(
+            f"CoreWeave API: {request.operation.name}: not asked, as CoreWeave wants {wish} until "
+            f"{until:%Y-%m-%dT%H:%M:%SZ}",
+            retry_after_seconds=pause.seconds,
+        )
+        if self._is_short(pause.seconds):
+            raise _Transient(error, pause.seconds)
+        raise error
+
+    def _is_short(self, pause: float | None) -> bool:
+        """Tell whether a pause is waited for here; a longer one is left to the queue."""
+        return pause is None or pause <= self._settings.longest_retry_seconds
+
+    async def _send(self, request: _Request) -> _Answer | _Silence:
+        operation, url = request.operation, request.url
         headers = {
             **operation.headers,
-            "Authorization": operation.scheme + _checked(operation, token),
+            "Authorization": operation.scheme + _checked(operation, request.token),
         }
         content = None
-        if body is not None:
+        if request.body is not None:
             headers["Content-Type"] = "application/json"
-            content = orjson.dumps(body)
+            content = orjson.dumps(request.body)
         try:
             async with self._session.request(
                 operation.method,

@@ -6,7 +6,9 @@ from typing import Any, Final
 from caios_federation.api.conditions import Condition, ConditionType, Finding, Reason, Status
 from caios_federation.api.objects import Json
 
-_MESSAGE_LIMIT: Final = 1024
+_MESSAGE_LIMIT: Final = 4096
+"""Characters: room for the longest issuer and audience, 1024 each, with all that is said of them,
+as people are to enter them. The CRDs would take 32768."""
 
 
 def merge_conditions(

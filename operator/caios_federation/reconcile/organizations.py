@@ -134,7 +134,7 @@ class Organizations:
         known = self._remotes.get(name)
         if known is None or known[0] != reached_by:
             token = ApiToken(self._client, self._namespace, spec.api_token_secret_name)
-            api = self._coreweave.organization(spec.endpoints.api, token)
+            api = self._coreweave.organization(spec.endpoints.api, token, spec.organization_id)
             prefix = policy_prefix(issuer)
             where = spec.endpoints.api, spec.organization_id, prefix
             place = self._places.setdefault(where, Place())

@@ -168,7 +168,8 @@ class Queue:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         jitter = self._jitter()
         # Not before the moment that the other system asks for: that is a bound, not an estimate.
-        delay = max(self.backoff_seconds(failures) * jitter, least * max(jitter, 1))
+        # And not all in that moment, which many may have been told.
+        delay = max(self.backoff_seconds(failures) * jitter, least * (1 + abs(jitter - 1)))
         log.warning(
             "reconcile failed",
             kind=key.kind,

@@ -104,7 +104,7 @@ class PolicySnapshot:
         if self._known is not None:
             return self._known
         if self._failure is not None and self._clock() < self._failure[0]:
-            raise self._failure[1].with_traceback(None)
+            raise self._as_of_now(*self._failure)
         if self._listing is None:
             self._listing = asyncio.create_task(self._list())
             self._listing.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -113,8 +113,15 @@ class PolicySnapshot:
         patience = None if failure is None else _PATIENCE_SECONDS
         done, _ = await asyncio.wait([listing], timeout=patience)
         if failure is not None and not done:
-            raise failure[1].with_traceback(None)
+            raise self._as_of_now(*failure)
         return listing.result()
+
+    def _as_of_now(self, until: float, error: errors.ClientError) -> errors.ClientError:
+        """Return `error` for somebody else to raise: with what is left of the wait it asks for."""
+        if isinstance(error, errors.Retryable) and error.retry_after_seconds is not None:
+            left = until - self._clock()
+            error.retry_after_seconds = left if left > 0 else None
+        return error.with_traceback(None)
 
     def known(self) -> Mapping[str, str]:
         """Return what `current` would without listing; nothing while it would have to list."""

@@ -69,7 +69,7 @@ def _of_token(error: errors.ClientError) -> Finding:
         case errors.BadEndpoint():
             message = f"The API token is sent nowhere, so it is not known to be valid: {error}"
         case errors.Retryable():
-            return _unavailable("whether the API token is valid")
+            return _unavailable(error, "whether the API token is valid")
         case _:
             reason = Reason.API_UNAVAILABLE
             message = (
@@ -137,7 +137,7 @@ def _failed(wanted: OIDCConfiguration, error: errors.ClientError, what: str) -> 
             "CoreWeave cannot be asked with an API token; the condition APITokenValid says why",
         )
     if isinstance(error, errors.Retryable) and not isinstance(error, errors.WriteConflict):
-        return _unavailable("whether it trusts this cluster")
+        return _unavailable(error, "whether it trusts this cluster")
     return Finding(
         Status.FALSE,
         Reason.REGISTRATION_FAILED,
@@ -167,10 +167,14 @@ def _remedy(error: errors.ClientError) -> str:
             return f"CoreWeave refuses it ({error}); see to it by hand at {CONSOLE}"
 
 
-def _unavailable(what: str) -> Finding:
+def _unavailable(error: errors.Retryable, what: str) -> Finding:
+    problem = "does not answer, or not as documented"
+    next_step = ". Check that spec.endpoints.api is right and can be reached"
+    if isinstance(error, errors.RateLimited):
+        problem, next_step = "wants fewer requests", ""
     return Finding(
         Status.UNKNOWN,
         Reason.API_UNAVAILABLE,
-        f"CoreWeave's API does not answer, or not as documented, so it is not known {what}; it is "
-        "asked again by itself. Check that spec.endpoints.api is right and can be reached",
+        f"CoreWeave's API {problem}, so it is not known {what}; it is asked again by "
+        f"itself{next_step}",
     )

@@ -1,7 +1,7 @@
 """What is asked again and what is not, counted by the emulator, which does as it is told."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import pytest
@@ -72,10 +72,15 @@ async def failing(it: Client, operation: str) -> errors.ClientError | None:
 
 
 @contextmanager
-def waits() -> Iterator[list[float]]:
-    """Collect the seconds that are waited between tries, of clients connected before."""
+def waits(begun: Callable[[], None] = lambda: None) -> Iterator[list[float]]:
+    """Collect the seconds that are waited between tries, of clients connected before.
+
+    `begun` is called as each wait begins.
+    """
     found: list[float] = []
-    stamina.instrumentation.set_on_retry_hooks([lambda details: found.append(details.wait_for)])
+    stamina.instrumentation.set_on_retry_hooks(
+        [lambda details: found.append(details.wait_for), lambda _: begun()]
+    )
     yield found
     stamina.instrumentation.set_on_retry_hooks([])
 

@@ -134,6 +134,21 @@ async def test_every_try_is_counted() -> None:
     assert counted == {"5xx WhoAmI": 3}
 
 
+async def test_what_is_held_back_is_not_counted() -> None:
+    metrics = Metrics()
+    limiting = always(lambda: web.json_response({}, status=429, headers={"Retry-After": "60"}))
+    async with (
+        scripted_coreweave(limiting) as (it, _),
+        coreweave.connect(settings(), metrics.coreweave_answered) as opened,
+    ):
+        for _ in range(3):
+            with pytest.raises(errors.RateLimited):
+                await opened.organization(it.url, owner_of("token")).whoami()
+    seen = scrape(metrics.registry)
+    assert seen.counted("coreweave_requests_total") == {"4xx WhoAmI": 1}
+    assert seen("coreweave_request_duration_seconds_count", operation="WhoAmI") == 1
+
+
 async def test_a_coreweave_that_cannot_be_reached_is_counted() -> None:
     metrics = Metrics()
     await call("WhoAmI", "http://127.0.0.1:1", metrics)

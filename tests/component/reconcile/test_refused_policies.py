@@ -63,6 +63,32 @@ async def test_a_wait_that_coreweave_asks_for_reaches_the_queue() -> None:
         assert error.retry_after_seconds == 40
 
 
+async def test_other_bindings_keep_to_the_wait_too_and_say_why() -> None:
+    others = [builders.binding(f"b{n}", grants=[GRANT]) for n in range(5)]
+    async with managed(granted(), *others) as here:
+        here.fail("ensure", 429, retry_after="40")
+        await here.try_to_look()
+        here.heal()
+        here.restart()
+        for name in [*(f"b{n}" for n in range(5)), "reader"]:
+            error = await here.try_to_look(name)
+            assert isinstance(error, errors.RateLimited)
+            assert 30 < (error.retry_after_seconds or 0) < 40
+            assert here.told("PolicySynced", name) == ("False", "RateLimited")
+            assert "wants fewer requests" in here.condition("PolicySynced", name)["message"]
+        assert here.steps().count("ensure") == 1
+
+
+async def test_another_organization_does_not_have_to_wait() -> None:
+    async with managed(granted()) as here:
+        here.fail("ensure", 429, retry_after="40")
+        await here.try_to_look()
+        here.heal()
+        here.federate(organizationID="cw5678")
+        assert await here.try_to_look() is None
+        assert here.told("PolicySynced") == ("True", "Synced")
+
+
 async def test_a_failed_list_is_not_asked_for_by_every_binding() -> None:
     others = [builders.binding(f"b{n}", grants=[GRANT]) for n in range(5)]
     async with managed(*others) as here:

@@ -106,14 +106,13 @@ async def test_a_token_that_it_does_not_know_is_told_with_where_to_put_another(
 
 TROUBLES: list[dict[str, object]] = [
     {"status": 500},
-    {"status": 429},
-    {"status": 429, "retryAfterSeconds": 60},
     {"status": 503, "body": "echo-token"},
     {"status": 200, "body": "garbage"},
     {"status": 200, "body": "empty"},
     {"body": "truncated"},
     {"dropConnection": True},
 ]
+LIMITS: list[dict[str, object]] = [{"status": 429}, {"status": 429, "retryAfterSeconds": 60}]
 
 
 async def test_trouble_is_unknown_in_the_same_words_whatever_it_is(
@@ -130,6 +129,22 @@ async def test_trouble_is_unknown_in_the_same_words_whatever_it_is(
     assert "spec.endpoints.api" in token.message
     assert (trust.finding.status, trust.finding.reason) == (token.status, token.reason)
     assert not trust.changed
+
+
+async def test_a_limit_is_no_trouble_to_look_into_and_said_in_the_same_words_each_time(
+    world: World, admin: Organization
+) -> None:
+    tokens, trusts = set(), set()
+    for limit in [*LIMITS, *LIMITS]:
+        world.inject(limit)
+        tokens.add(await check_token(admin))
+        trusts.add((await keep_trust(admin, MANAGED, ISSUER)).finding)
+    world.inject()
+    (token,), (trust,) = tokens, trusts
+    for finding in (token, trust):
+        assert (finding.status, finding.reason) == (Status.UNKNOWN, Reason.API_UNAVAILABLE)
+        assert finding.message.startswith("CoreWeave's API wants fewer requests, so it is not ")
+        assert finding.message.endswith("; it is asked again by itself")
 
 
 async def test_a_refused_whoami_is_told_as_a_right_that_is_missing(

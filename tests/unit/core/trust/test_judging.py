@@ -187,11 +187,32 @@ def test_values_of_realistic_length_survive_the_limit_of_a_message(
     assert len(finding.message) < 1024
 
 
-def test_the_longest_values_break_nothing() -> None:
-    issuer = Issuer("https://" + "i" * 1016)
-    wanted = wanted_trust(builders.parsed_federation(audience="ä" * 1024), issuer)
-    finding = judge_trust(wanted, [replace(wanted, audience="x" * 1024)], MANAGED).finding
-    (condition, _) = merge_conditions(
+LONGEST = wanted_trust(
+    builders.parsed_federation(audience="ä" * 1024), Issuer("https://" + "i" * 1016)
+)
+NEAR_LONGEST = {
+    "none": [],
+    "it": [replace(LONGEST, name="n" * 1024)],
+    "deactivated": [replace(LONGEST, name="n" * 1024, active=False)],
+    "swapped": [replace(LONGEST, issuer_url=LONGEST.audience, audience=LONGEST.issuer_url)],
+    "other audience": [replace(LONGEST, audience="\x1b" * 1024)],
+    "other spelling": [
+        replace(LONGEST, issuer_url=LONGEST.issuer_url.upper(), audience="Ä" * 1023 + "ä/")
+    ],
+    "alike": [replace(LONGEST, issuer_url=f"{LONGEST.issuer_url}/", audience="x" * 1024)],
+    "our name": [replace(LONGEST, issuer_url="x" * 1024, audience="x" * 1024)],
+}
+
+
+@pytest.mark.parametrize("management", [OBSERVED, MANAGED])
+@pytest.mark.parametrize("near", NEAR_LONGEST)
+def test_the_longest_issuer_and_audience_are_told_in_full(
+    near: str, management: TrustManagement
+) -> None:
+    finding = judge_trust(LONGEST, NEAR_LONGEST[near], management).finding
+    conditions = merge_conditions(
         [], {ConditionType.TRUST_REGISTERED: finding}, generation=1, now=""
     )
-    assert len(condition.message) == 1024
+    values = f"Issuer URL: {LONGEST.issuer_url}, Client ID (Audience): {LONGEST.audience}"
+    assert values in conditions[0].message
+    assert conditions[0].message == finding.message, "something was cut"
