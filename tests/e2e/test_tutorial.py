@@ -92,6 +92,9 @@ def test_the_short_way_reads_one_bucket_and_ends_with_its_binding(walked: Walked
     assert "aws s3 cp s3://training-data/set.txt -\na data set" in shown
     for refused in ("PutObject", "DeleteObject", "ListObjectsV2"):
         assert f"(AccessDenied) when calling the {refused} operation" in shown
+    of_another = shown.partition("aws s3 cp s3://checkpoints/model.txt -\n")[2]
+    assert "(403) when calling the HeadObject operation: Forbidden" in of_another.splitlines()[0]
+    assert "a model" not in shown
     assert "Received non 200 response 403 from container metadata" in shown
     assert '{"policies": []}' in shown
 

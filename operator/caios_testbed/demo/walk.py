@@ -230,6 +230,9 @@ class Walk:
         self.refused(self.aws("s3", "cp", "/etc/hostname", "s3://training-data/"), denied)
         self.refused(self.aws("s3", "rm", "s3://training-data/set.txt"), denied)
         self.refused(self.aws("s3", "ls", "s3://checkpoints"), denied)
+        # Whoever may not list a bucket may still know what is in it. HEAD has no body, so no code.
+        forbidden = r"\(403\) when calling the HeadObject operation"
+        self.refused(self.aws("s3", "cp", "s3://checkpoints/model.txt", "-"), forbidden)
 
     def unbind(self, policy: str) -> None:
         """Delete the binding: policy and access go with it."""

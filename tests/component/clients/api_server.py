@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import kube_config
 
-from caios_federation.clients.kubernetes import KubernetesClient, connect
+from caios_federation.clients.kubernetes import Answered, KubernetesClient, connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +49,20 @@ class ScriptedApi:
         return [f"{request.method} {request.path}" for request in self.seen]
 
 
+def _to_nobody(_verb: str, _resource: str, _status: int | None) -> None:
+    pass
+
+
 @asynccontextmanager
 async def connected(
-    url: str, *, token: str = "", timeout_seconds: float = 10
+    url: str, *, token: str = "", timeout_seconds: float = 10, answered: Answered = _to_nobody
 ) -> AsyncIterator[KubernetesClient]:
     """Yield a client of the API server at `url`."""
     configuration = Configuration(host=url)
     if token:
         configuration.api_key["BearerToken"] = f"Bearer {token}"
     async with ApiClient(configuration) as api:
-        yield KubernetesClient(api, timeout_seconds=timeout_seconds)
+        yield KubernetesClient(api, timeout_seconds=timeout_seconds, answered=answered)
 
 
 @asynccontextmanager
@@ -84,9 +88,9 @@ async def by_kubeconfig(url: str, token: str, directory: Path) -> AsyncIterator[
 
 @asynccontextmanager
 async def scripted(
-    answer: Answer, *, token: str = "", timeout_seconds: float = 10
+    answer: Answer, *, token: str = "", timeout_seconds: float = 10, answered: Answered = _to_nobody
 ) -> AsyncIterator[ScriptedApi]:
-    """Serve `answer` on loopback."""
+    """Serve `answer` on loopback; `answered` is told what comes of the client's requests."""
     seen: list[Seen] = []
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -104,7 +108,9 @@ async def scripted(
     app.router.add_route("*", "/{path:.*}", handle)
     async with TestServer(app) as server:
         url = str(server.make_url("")).rstrip("/")
-        async with connected(url, token=token, timeout_seconds=timeout_seconds) as client:
+        async with connected(
+            url, token=token, timeout_seconds=timeout_seconds, answered=answered
+        ) as client:
             yield ScriptedApi(url, client, seen)
 
 

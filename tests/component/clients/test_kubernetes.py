@@ -353,7 +353,7 @@ def closed_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def stalled(**options: float) -> Any:  # noqa: ANN401  # an async iterator of clients
+async def stalled(timeout_seconds: float = 10) -> Any:  # noqa: ANN401  # an async iterator of clients
     """Yield a client of an API server that takes requests and never answers."""
     over = asyncio.Event()
 
@@ -362,7 +362,7 @@ async def stalled(**options: float) -> Any:  # noqa: ANN401  # an async iterator
         return reply()
 
     answer: Answer = wait
-    async with scripted(answer, token=TOKEN, **options) as api:
+    async with scripted(answer, token=TOKEN, timeout_seconds=timeout_seconds) as api:
         try:
             yield api.client
         finally:

@@ -17,6 +17,13 @@ OBJECTS: Final = "Operation on an object"
 BUCKETS: Final = "Operation on a bucket"
 LISTINGS: Final = "Operation that lists"
 LIST_BUCKETS: Final = "ListBuckets"
+WHOLE: Final = "buckets: [models]"
+PREFIX: Final = "prefixes: [logs/]"
+EVERY_BUCKET: Final = 'buckets: ["*"]'
+"""Extents of a grant."""
+
+Matrix = dict[str, bool]
+"""Whether an operation took place, by place, operation, and which end of a copy the place is."""
 
 _ALLOWED: Final = {"allowed": True, "denied": False}
 _INSIDE: Final = {"inside": True, "outside": False}
@@ -61,6 +68,31 @@ def extents() -> Mapping[str, Mapping[str, bool]]:
 def fields_of(extent: str) -> dict[str, Any]:
     """Return the fields of a grant of this extent."""
     return {"buckets": ["models"], **yaml.safe_load(extent)}
+
+
+def grant(access: str, extent: str, **fields: object) -> dict[str, Any]:
+    """Return a grant of this extent."""
+    return {"name": "data", "access": access, **fields_of(extent), **fields}
+
+
+def documented(
+    inside: Mapping[str, bool], places: Mapping[str, bool], *, list_buckets: bool = False
+) -> Matrix:
+    """Return what is to happen everywhere, of what is allowed inside and of what is inside."""
+    of_objects = on_objects()
+    matrix = {
+        f"{place}: {operation}{end}": is_inside and allowed
+        for place, is_inside in places.items()
+        for operation, allowed in inside.items()
+        if ("/" in place) == (operation in of_objects)
+        for end in ((", from here", ", to here") if "Copy" in operation else ("",))
+    }
+    return {LIST_BUCKETS: list_buckets, **matrix}
+
+
+def only(*operations: str) -> Mapping[str, bool]:
+    """Return what is allowed where that is `operations` and nothing else."""
+    return {name: name in operations for name in needs() if name != LIST_BUCKETS}
 
 
 def defaults() -> Mapping[tuple[str, bool], str]:

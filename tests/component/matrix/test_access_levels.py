@@ -5,9 +5,8 @@ Every cell is one call of boto3 that would succeed if no policy were in its way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
@@ -19,14 +18,20 @@ from caios_testbed.coreweave.app import Options
 from caios_testbed.coreweave.operations import COPIES, TABLE
 from component.coreweave.world import organization, token
 from component.matrix import page
-from component.matrix.page import LIST_BUCKETS, Example
-from component.matrix.trial import Matrix, Trials, administrator
+from component.matrix.page import (
+    EVERY_BUCKET,
+    LIST_BUCKETS,
+    PREFIX,
+    WHOLE,
+    Example,
+    documented,
+    grant,
+    only,
+)
+from component.matrix.trial import Trials, administrator
 
 LEVELS = [level for level in Access if level is not Access.CUSTOM]
 EXTENTS = page.extents()
-WHOLE = "buckets: [models]"
-PREFIX = "prefixes: [logs/]"
-EVERY_BUCKET = 'buckets: ["*"]'
 NEEDS = page.needs()
 HERE = ("models", "models/logs/1")
 ACTIONS = sorted(frozenset[str]().union(*NEEDS.values()))
@@ -69,30 +74,6 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
     with organization(tmp_path_factory.mktemp("matrix"), Options()) as world:
         world.trust()
         yield Trials(world, administrator(world))
-
-
-def grant(access: str, extent: str, **fields: object) -> dict[str, Any]:
-    return {"name": "data", "access": access, **page.fields_of(extent), **fields}
-
-
-def documented(
-    inside: Mapping[str, bool], places: Mapping[str, bool], *, list_buckets: bool = False
-) -> Matrix:
-    """Return what is to happen everywhere, of what is allowed inside and of what is inside."""
-    on_objects = page.on_objects()
-    matrix = {
-        f"{place}: {operation}{end}": is_inside and allowed
-        for place, is_inside in places.items()
-        for operation, allowed in inside.items()
-        if ("/" in place) == (operation in on_objects)
-        for end in ((", from here", ", to here") if "Copy" in operation else ("",))
-    }
-    return {LIST_BUCKETS: list_buckets, **matrix}
-
-
-def only(*operations: str) -> Mapping[str, bool]:
-    """Return what is allowed where that is `operations` and nothing else."""
-    return {name: name in operations for name in NEEDS if name != LIST_BUCKETS}
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
@@ -171,7 +152,7 @@ def test_another_account_has_nothing_of_a_grant(trials: Trials, account: str) ->
 def test_an_account_without_a_binding_gets_no_credentials(trials: Trials) -> None:
     trial = trials.begin()
     trial.principal(grant("FullControl", WHOLE))
-    for subject in (f"{trial.prefix}team:reader2", f"{trial.prefix}team2:reader"):
+    for subject in (f"{trial.namespace}:reader2", f"{trial.namespace}2:reader"):
         answer = trials.world.exchange(token(sub=f"system:serviceaccount:{subject}"))
         assert (answer.status, answer.json["message"]) == (403, "permission denied")
 

@@ -1,10 +1,11 @@
-"""No token and no key is in anything that is logged, told, written or raised, whatever fails."""
+"""No token and no key is in what is logged, told, measured, written or raised, whatever fails."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 
 import builders
 from caios_federation.clients.errors import ClientError
@@ -44,6 +45,8 @@ async def watched(*known: builders.Json, **spec: Any) -> AsyncIterator[tuple[Man
             texts += [repr(change) for change in here.world.changes]
             told = [r for r in here.world.server.seen if r.method in {"POST", "PATCH"}]
             texts += [request.body.decode() for request in told]
+            texts.append(generate_latest(here.world.acting.metrics.registry).decode())
+            assert "caios_federation_kubernetes_requests_total{" in texts[-1]
     assert _found("\n".join(texts)) == []
 
 

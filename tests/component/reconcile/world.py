@@ -148,7 +148,10 @@ async def world(*known: builders.Json, api: Api | None = None) -> AsyncIterator[
     caches.issuer = builders.ISSUER
     changes: list[Change] = []
     settings, metrics = Settings(coreweave=IMPATIENT), Metrics()
-    async with scripted(api) as server, coreweave.connect(settings.coreweave) as remote:
+    async with (
+        scripted(api, answered=metrics.kubernetes_answered) as server,
+        coreweave.connect(settings.coreweave, metrics.coreweave_answered) as remote,
+    ):
         with structlog.testing.capture_logs() as lines:
             acting = Acting(
                 client=server.client,

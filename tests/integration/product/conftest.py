@@ -1,11 +1,13 @@
 """The operator as a process against a real control plane, once for this folder."""
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -52,6 +54,18 @@ class World:
         body = self.get("fsb", namespace, name) or {}
         conditions = body.get("status", {}).get("conditions", [])
         return next((c for c in conditions if c["type"] == kind), {})
+
+    def metrics(self) -> str:
+        """Return what the operator shows of itself now, at the port that its log tells."""
+        lines = [line for line in self.product.log.read_text().splitlines() if line.startswith("{")]
+        ports = [
+            line["port"]
+            for line in map(json.loads, lines)
+            if line["msg"] == "observability serving"
+        ]
+        with urlopen(f"http://127.0.0.1:{ports[-1]}/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
 
     def settled(self) -> bool:
         """Tell whether the operator writes nothing in two periods of resync and audit.

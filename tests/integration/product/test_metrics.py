@@ -1,20 +1,12 @@
 """What a running operator shows of itself."""
 
-import json
-from urllib.request import urlopen
-
 from component.observability.scraping import Scrape
 from integration.product.conftest import World, annotated
 
 
 def scrape(world: World) -> Scrape:
-    """Return what the operator shows now, at the port that its log tells."""
-    lines = [line for line in world.product.log.read_text().splitlines() if line.startswith("{")]
-    ports = [
-        line["port"] for line in map(json.loads, lines) if line["msg"] == "observability serving"
-    ]
-    with urlopen(f"http://127.0.0.1:{ports[-1]}/metrics", timeout=10) as answer:
-        return Scrape.of(answer.read().decode())
+    """Return what the operator shows now."""
+    return Scrape.of(world.metrics())
 
 
 def test_an_injected_pod_is_counted_and_no_name_is_told(world: World, namespace: str) -> None:
