@@ -14,7 +14,7 @@ from pathlib import Path
 import urllib3
 
 from benchmarks import load, objects
-from benchmarks.stage import samples, staged, until
+from benchmarks.stage import samples, staged, until, yardstick
 from builders import GROUP, Json
 from caios_testbed.cluster.ports import free_ports
 from caios_testbed.cluster.progress import Progress
@@ -76,7 +76,11 @@ def _measured(directory: Path, size: int) -> Size:
         options = Options(
             issuers={stage.plane.issuer: IssuerSource(keys=keys)}, ca_directory=directory / "ca"
         )
-        with running(options) as emulator:
+        with (
+            running(options) as emulator,
+            # In the place of webhooks on other machines: it answers the controller's probe.
+            yardstick("protocol", stage.port, stage.certificates),
+        ):
             organization = _Organization(emulator, pool)
             stage.apply(_secret(emulator.api_token), _federation(emulator.url))
             objects.create(stage.plane, objects.namespaces())
