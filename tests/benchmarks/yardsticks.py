@@ -50,7 +50,9 @@ OPERATIONS = [
 
 
 def answer(body: bytes) -> bytes:
-    """Return the answer to a review."""
+    """Return the answer to a review, or to a probe."""
+    if not body:
+        return b"ready"
     request = orjson.loads(body)["request"]
     response: dict[str, Any] = {"uid": request["uid"], "allowed": True}
     if request["object"]["spec"]["serviceAccountName"] != PLAIN:

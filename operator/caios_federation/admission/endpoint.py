@@ -127,25 +127,28 @@ class Endpoint:
         return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, problem)
 
     def _decided(self, review: Request, began: float, decision: Decision) -> Reply:
-        """Answer with what was decided; log and count it once the answer is on its way."""
+        """Answer with what was decided, count it, and log it once the answer is on its way."""
         answer = Reply(200, render_answer(review, decision), _JSON)
         seconds = time.perf_counter() - began
-        asyncio.get_running_loop().call_soon(self._tell, review, seconds, decision)
-        return answer
-
-    def _tell(self, review: Request, seconds: float, decision: Decision) -> None:
-        _log(
-            review,
-            seconds,
-            outcome=decision.outcome,
-            reason=decision.skipped,
-            serviceAccount=decision.service_account,
-            principal=decision.principal,
+        # Texts alone: the Pod would stay in memory, and out of the caches, until it is told.
+        told = review.uid, review.namespace, review.pod_name, review.dry_run
+        outcome, skipped = decision.outcome, decision.skipped
+        account, principal = decision.service_account, decision.principal
+        asyncio.get_running_loop().call_soon(
+            lambda: _log(
+                *told,
+                seconds,
+                outcome=outcome,
+                reason=skipped,
+                serviceAccount=account,
+                principal=principal,
+            )
         )
-        self._counts.answered(decision.outcome, seconds)
+        self._counts.answered(outcome, seconds)
         self._counts.warned(decision.warnings)
-        if decision.skipped is not None:
-            self._counts.skipped(decision.skipped)
+        if skipped is not None:
+            self._counts.skipped(skipped)
+        return answer
 
 
 def _is_json(content_type: bytes) -> bool:
@@ -157,13 +160,20 @@ def _failure(status: HTTPStatus, message: str, *, allow: str = "") -> Reply:
     return Reply(status, f"{message}\n".encode(), allow=allow)
 
 
-def _log(review: Request, seconds: float, **facts: Any) -> None:  # noqa: ANN401  # log values
+def _log(
+    uid: str,
+    namespace: str,
+    pod: str,
+    dry_run: bool,  # noqa: FBT001  # always given by position
+    seconds: float,
+    **facts: str | None,
+) -> None:
     log.info(
         "pod admitted",
-        requestUID=review.uid,
-        namespace=review.namespace,
-        pod=review.pod_name,
-        dryRun=review.dry_run,
+        requestUID=uid,
+        namespace=namespace,
+        pod=pod,
+        dryRun=dry_run,
         durationSeconds=round(seconds, 6),
         **{key: fact for key, fact in facts.items() if fact},
     )
