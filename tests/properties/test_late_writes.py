@@ -4,44 +4,43 @@ import pytest
 
 from caios_federation.clients import errors
 from caios_federation.core.sync import meaning_of
-from properties.remote_policies import LOST, REFUSED, UNANSWERED, A, policy, running
+from properties.remote_policies import LOST, REFUSED, UNANSWERED, A, Running, policy, running
 
 LATE_SECONDS = 60
+WIDE, NARROW = policy(A, "*"), policy(A, "data")
+
+
+def write_the_narrow_one_after_the_wide_one_was_given_up(run: Running) -> None:
+    run.listed()
+    task = run.start(run.snapshot.ensure(WIDE))
+    run.fail(run.server.calls[0], UNANSWERED)
+    assert task.exception() is UNANSWERED
+    run.written(run.snapshot.ensure(NARROW))
 
 
 def test_what_comes_about_late_is_seen_by_a_list_after_the_time_for_it() -> None:
     """A wide policy whose write was given up replaces the narrow one that was written since."""
-    wide, narrow = policy(A, "*"), policy(A, "data")
     with running() as run:
-        run.listed()
-        task = run.start(run.snapshot.ensure(wide))
-        run.fail(run.server.calls[0], UNANSWERED)
-        assert task.exception() is UNANSWERED
-        run.written(run.snapshot.ensure(narrow))
+        write_the_narrow_one_after_the_wide_one_was_given_up(run)
         assert run.snapshot.unsettled_seconds(A) == LATE_SECONDS
-        run.server.policies[A] = wide  # which nobody is told of
+        run.server.policies[A] = WIDE  # which nobody is told of
         run.loop.advance(LATE_SECONDS - 1)
-        assert run.listed() == {A: meaning_of(narrow)}
+        assert run.listed() == {A: meaning_of(NARROW)}
         assert run.snapshot.unsettled_seconds(A) == pytest.approx(1, abs=0.01)
         run.loop.advance(1)
-        assert run.listed() == {A: meaning_of(wide)}
+        assert run.listed() == {A: meaning_of(WIDE)}
         assert run.server.lists == 2
         assert run.snapshot.unsettled_seconds(A) is None
-        assert run.listed() == {A: meaning_of(wide)}
+        assert run.listed() == {A: meaning_of(WIDE)}
         assert run.server.lists == 2
 
 
 def test_a_list_is_believed_more_than_what_was_written_while_another_write_is_unanswered() -> None:
-    wide, narrow = policy(A, "*"), policy(A, "data")
     with running() as run:
-        run.listed()
-        task = run.start(run.snapshot.ensure(wide))
-        run.fail(run.server.calls[0], UNANSWERED)
-        assert task.exception() is UNANSWERED
-        run.written(run.snapshot.ensure(narrow))
-        run.server.policies[A] = wide
+        write_the_narrow_one_after_the_wide_one_was_given_up(run)
+        run.server.policies[A] = WIDE
         run.snapshot.expire()
-        assert run.listed() == {A: meaning_of(wide)}
+        assert run.listed() == {A: meaning_of(WIDE)}
         assert run.snapshot.unsettled_seconds(A) == LATE_SECONDS
 
 
