@@ -115,7 +115,7 @@ def test_a_writer_changes_its_own_condition_in_place(server: Server) -> None:
         ({"conditions": [{"type": "Ready"}]}, "conditions[0].lastTransitionTime: Required value"),
         ({"pods": {"missed": [f"x-{n}" for n in range(21)]}}, "status.pods.missed: Too many: 21"),
         ({"pods": {"total": -1}}, "status.pods.total: Invalid value: -1"),
-        ({"newPods": {"injection": "Enabled"}}, "status.newPods.since: Required value"),
+        ({"newPods": {"injection": "Perhaps"}}, "status.newPods.injection: Unsupported value"),
         ({"lastVerifiedTime": "yesterday"}, "status.lastVerifiedTime: Invalid value"),
     ],
 )
