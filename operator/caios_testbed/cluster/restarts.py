@@ -43,13 +43,25 @@ def start(plan: Plan, roster: Roster, name: str) -> None:
         start_etcd(plan, roster)
         if roster.alive("kube-apiserver"):
             wait_for_apiserver(api, roster)
+            _revive_controllers(plan, roster)
     elif name == "kube-apiserver":
         start_apiserver(plan, roster, api)
+        _revive_controllers(plan, roster)
     elif name == "kube-controller-manager":
         start_controllers(plan, roster)
         wait_for_controllers(api, roster)
     else:
         roster.start(name, components.scheduler(plan))
+
+
+def _revive_controllers(plan: Plan, roster: Roster) -> None:
+    """Do the kubelet's part: a controller manager that loses its API server while it starts ends.
+
+    One that was ended on purpose is not in the roster.
+    """
+    name = "kube-controller-manager"
+    if roster.state.process(name) is not None and not roster.alive(name):
+        start_controllers(plan, roster)
 
 
 def restart(plan: Plan, roster: Roster, name: str, grace: float) -> None:

@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import os
+import signal
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ import yaml
 from caios_testbed.audit import Use, requests_of
 from caios_testbed.cluster.controlplane import ControlPlane
 from caios_testbed.cluster.failure import ClusterError
+from caios_testbed.cluster.waiting import eventually
 from caios_testbed.product import CommandError, Kubectl
 from caios_testbed.rights import Right, rights_of, ungranted, unused
 
@@ -76,6 +79,20 @@ def test_a_component_comes_back_with_what_was_stored(
     assert plane.healthy
     kubectl.run("get", "configmap", name)
     kubectl.run("delete", "configmap", name)
+
+
+def test_controllers_that_end_by_themselves_come_back_with_the_api_server(
+    plane: ControlPlane,
+) -> None:
+    """They do when they lose it while they start, as one did that was restarted just before."""
+    controllers = plane._roster.state.process("kube-controller-manager")
+    assert controllers is not None
+    os.kill(controllers.pid, signal.SIGKILL)
+    assert eventually(lambda: not plane.status()["kube-controller-manager"], DEADLINE_SECONDS)
+
+    plane.restart("etcd", grace=0)
+
+    assert plane.healthy
 
 
 def test_a_component_that_cannot_be_restarted_alone_is_refused(plane: ControlPlane) -> None:
