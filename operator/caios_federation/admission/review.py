@@ -1,6 +1,6 @@
 """AdmissionReview on the wire: what is read of a request, and how an answer is written."""
 
-import base64
+import binascii
 from typing import Any, NamedTuple
 
 import orjson
@@ -78,7 +78,8 @@ def render_answer(request: Request, decision: Decision | None = None) -> bytes:
         response["warnings"] = decision.warnings
     if decision and decision.operations:
         response["patchType"] = "JSONPatch"
-        response["patch"] = base64.b64encode(orjson.dumps(decision.operations)).decode()
+        patch = binascii.b2a_base64(orjson.dumps(decision.operations), newline=False)
+        response["patch"] = orjson.Fragment(b'"%b"' % patch)  # base64 needs no escapes
     return orjson.dumps(
         {"apiVersion": request.api_version, "kind": "AdmissionReview", "response": response}
     )

@@ -4,7 +4,7 @@ Only `add`, one operation per element: what a later API version knows and we do 
 construction, and so does every order. A list or map that the Pod has not is created whole.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
 from caios_federation.api import vocabulary as words
@@ -22,26 +22,24 @@ class Operation(TypedDict):
 
 def render_patch(plan: Plan, pod: Pod) -> list[Operation]:
     """Return the operations that carry out `plan` on the Pod that `pod` was read from."""
-    return list(_operations(plan, pod))
-
-
-def _operations(plan: Plan, pod: Pod) -> Iterator[Operation]:
+    operations: list[Operation] = []
     if (plan.labels or plan.annotations) and not pod.has_metadata:
-        yield _add("/metadata", {})
-    yield from _entries("/metadata/labels", pod.labels, plan.labels)
-    yield from _entries("/metadata/annotations", pod.annotations, plan.annotations)
+        operations.append(_add("/metadata", {}))
+    operations += _entries("/metadata/labels", pod.labels, plan.labels)
+    operations += _entries("/metadata/annotations", pod.annotations, plan.annotations)
     if plan.volume:
-        yield from _items("/spec/volumes", [render_volume(plan.volume)], exists=pod.has_volumes)
+        volume = render_volume(plan.volume)
+        operations += _items("/spec/volumes", [volume], exists=pod.has_volumes)
     for addition in plan.additions:
         container = addition.container
         env = [{"name": name, "value": text} for name, text in addition.env]
-        yield from _items(f"{container.path}/env", env, exists=container.has_env)
+        operations += _items(f"{container.path}/env", env, exists=container.has_env)
         if addition.mount:
             name, path = addition.mount
             mount = {"name": name, "mountPath": path, "readOnly": True}
-            yield from _items(
-                f"{container.path}/volumeMounts", [mount], exists=container.has_mounts
-            )
+            where = f"{container.path}/volumeMounts"
+            operations += _items(where, [mount], exists=container.has_mounts)
+    return operations
 
 
 def render_volume(volume: TokenVolume) -> dict[str, Any]:
@@ -65,24 +63,22 @@ def render_volume(volume: TokenVolume) -> dict[str, Any]:
     return {"name": volume.name, "projected": {"sources": sources}}
 
 
-def _entries(
-    path: str, present: Mapping[str, Any], added: Mapping[str, str]
-) -> Iterator[Operation]:
+def _entries(path: str, present: Mapping[str, Any], added: Mapping[str, str]) -> list[Operation]:
     """Add entries to the map at `path`, which is created when it is absent or empty."""
     if added and not present:
-        yield _add(path, dict(added))
-        return
-    for key, text in added.items():
-        yield _add(f"{path}/{key.replace('~', '~0').replace('/', '~1')}", text)
+        return [_add(path, dict(added))]
+    return [
+        _add(f"{path}/{key.replace('~', '~0').replace('/', '~1')}", text)
+        for key, text in added.items()
+    ]
 
 
-def _items(path: str, items: list[dict[str, Any]], *, exists: bool) -> Iterator[Operation]:
+def _items(path: str, items: list[dict[str, Any]], *, exists: bool) -> list[Operation]:
     """Append items to the list at `path`, which is created when it is absent."""
     if items and not exists:
-        yield _add(path, items)
-        return
-    for item in items:
-        yield _add(f"{path}/-", item)
+        return [_add(path, items)]
+    end = f"{path}/-"
+    return [_add(end, item) for item in items]
 
 
 def _add(path: str, value: object) -> Operation:

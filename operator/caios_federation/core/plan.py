@@ -248,9 +248,11 @@ def _missing(
     present: Mapping[str, Raw], marks: Mapping[str, str], warnings: list[PodWarning], what: str
 ) -> Mapping[str, str]:
     """Return the `marks` that are not `present`, with a warning for those of another value."""
-    warnings.extend(
-        PodWarning(WarningReason.MARK_KEPT, f"{what} {key} of the Pod is kept as it is")
-        for key, text in marks.items()
-        if key in present and present[key] != text
-    )
-    return {key: text for key, text in marks.items() if key not in present}
+    missing: dict[str, str] = {}
+    for key, text in marks.items():
+        if key not in present:
+            missing[key] = text
+        elif present[key] != text:
+            kept = f"{what} {key} of the Pod is kept as it is"
+            warnings.append(PodWarning(WarningReason.MARK_KEPT, kept))
+    return missing

@@ -121,10 +121,13 @@ def _container(path: str, item: Mapping[str, Raw], read_only: frozenset[str]) ->
 def _aws_variables(env: list[Raw]) -> Mapping[str, Raw]:
     found: dict[str, Raw] = {}
     for entry in env:
-        if isinstance(entry, dict):
-            name = entry.get("name")
-            if isinstance(name, str) and name.startswith(words.ENV_AWS_PREFIX):
+        # Tried, not asked: there may be hundreds, and almost all have the shape that they should.
+        try:
+            name = entry["name"]
+            if name.startswith(words.ENV_AWS_PREFIX):
                 found[name] = entry.get("value")
+        except (AttributeError, LookupError, TypeError):
+            continue
     return found
 
 

@@ -52,27 +52,32 @@ def configure(settings: LogSettings) -> None:
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     as_json = settings.format == "json" or (settings.format == "auto" and not sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [structlog.processors.format_exc_info]
-    renderer: structlog.typing.Processor
+    ours: structlog.typing.Processor
+    theirs: structlog.typing.Processor
     if as_json:
         shared += [_headed]
-        renderer = structlog.processors.JSONRenderer(serializer=_as_json)
+        # Ours as bytes, past the text layer of standard error: Pods that are injected pay for them.
+        ours = structlog.processors.JSONRenderer(serializer=_as_json)
+        theirs = structlog.processors.JSONRenderer(serializer=_as_json_text)
+        factory: Any = structlog.BytesLoggerFactory(sys.stderr.buffer)
     else:
         shared += [
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         ]
-        renderer = structlog.dev.ConsoleRenderer()
+        ours = theirs = structlog.dev.ConsoleRenderer()
+        factory = structlog.PrintLoggerFactory(sys.stderr)
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, ours],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=factory,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, theirs],
         )
     )
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
@@ -98,9 +103,13 @@ def _headed(
     }
 
 
-def _as_json(event: structlog.typing.EventDict, default: Callable[[Any], Any]) -> str:
+def _as_json(event: structlog.typing.EventDict, default: Callable[[Any], Any]) -> bytes:
     """Return `event` as JSON; whatever it holds, it is written."""
     try:
-        return orjson.dumps(event, default=default, option=orjson.OPT_UTC_Z).decode()
+        return orjson.dumps(event, default=default, option=orjson.OPT_UTC_Z)
     except TypeError:  # half of a surrogate pair, an integer beyond 64 bits, a key that is no text
-        return json.dumps(event, default=str, skipkeys=True)
+        return json.dumps(event, default=str, skipkeys=True).encode()
+
+
+def _as_json_text(event: structlog.typing.EventDict, default: Callable[[Any], Any]) -> str:
+    return _as_json(event, default).decode()
