@@ -195,7 +195,7 @@ class CacheSettings(_Group):
 class ReconcileSettings(_Group):
     """How the controller works."""
 
-    workers: int = Field(default=8, ge=1)
+    workers: int = Field(default=16, ge=1)
     """Reconciliations at the same time. One that waits for another system for more than a quarter
     of a second no longer counts; 64 more may be under way in this way."""
     resync_seconds: float = Field(default=600, gt=0)
