@@ -8,6 +8,7 @@ nothing passes or fails by them; ratios of one run are what to compare.
 import json
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from benchmarks.stage import Stage, staged
 from caios_testbed.cluster.packages import ensure_packages
 from caios_testbed.cluster.progress import Progress
 
+_SYSTEM = "/usr"
+"""Where a distribution has its Python."""
 RESULTS = Path(__file__).parents[2] / "build" / "benchmarks.json"
 PROGRESS = Progress(lambda line: click.echo(line, err=True))
 
@@ -105,7 +108,10 @@ def machine() -> str:
         ),
         platform.machine(),
     )
-    return f"{os.cpu_count()} cores of {model}, Python {platform.python_version()}"
+    python = f"Python {platform.python_version()}"
+    if sys.base_prefix == _SYSTEM:
+        python += f" of {platform.freedesktop_os_release()['PRETTY_NAME']}"
+    return f"{os.cpu_count()} cores of {model}, {python}"
 
 
 def _save(part: str, figures: object) -> None:
