@@ -165,6 +165,18 @@ def test_while_one_probes_the_others_are_refused_and_asked_to_come_back_soon() -
     assert 0 < line.ask() <= 1
 
 
+def test_while_one_probes_what_another_answer_lets_through_is_no_probe() -> None:
+    line = Line()
+    line.ask()
+    line.ask()
+    line.end(alive=False, seconds=SLOW)
+    line.clock.now += FIRST_PAUSE
+    line.ask()
+    line.end(alive=True)
+    line.ask()
+    assert [given.probe for given in line.under_way] == [True, False]
+
+
 @pytest.mark.parametrize("alive", [None, False])
 def test_a_probe_that_ends_in_any_way_makes_room_for_another(alive: bool | None) -> None:
     line = open_line()

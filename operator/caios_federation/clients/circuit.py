@@ -61,7 +61,7 @@ class Circuit:
         elif self._under_way >= MOST_UNDER_WAY:
             return Refusal(_BUSY_SECONDS)
         self._under_way += 1
-        return Pass(probe=self._probing)
+        return Pass(probe=self._open_until is not None)
 
     def leave(self, given: Pass, *, alive: bool | None, seconds: float) -> None:
         """Learn what came of a request in `seconds`.
