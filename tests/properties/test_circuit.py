@@ -35,10 +35,13 @@ class Line:
 
     def ask(self) -> float:
         """Ask for one more request; return the seconds of a refusal, 0 for none."""
+        foretold = self.circuit.refusal()
         given = self.circuit.enter()
         if isinstance(given, Refusal):
+            assert given == foretold
             assert given.seconds > 0
             return given.seconds
+        assert foretold is None
         self.under_way.append(given)
         return 0.0
 

@@ -237,17 +237,16 @@ class Http:
         operation = request.operation
         self._keep_pause(request)
         circuit = self._circuits[request.url.origin(), operation.name]
-        given = circuit.enter()
+        if (refusal := circuit.refusal()) is not None:
+            raise _left_alone(operation, refusal)  # without a wait, and nobody's turn is spent
+        # Who waits for its turn is not under way: after a pause many do, and nothing hangs.
+        await self._rate.acquire()
+        self._keep_pause(request)  # which may have begun while others had their turn
+        given = circuit.enter()  # which may have opened meanwhile
         if isinstance(given, Refusal):
-            raise errors.Unavailable(
-                f"CoreWeave API: {operation.name}: not asked, as it hung or failed just now",
-                retry_after_seconds=given.seconds,
-            )
+            raise _left_alone(operation, given)
         alive, began = None, time.monotonic()
         try:
-            await self._rate.acquire()
-            self._keep_pause(request)  # which may have begun while others had their turn
-            began = time.monotonic()
             with fence.sending(writes=operation.method != "GET"):
                 answer = await self._send(request)
             alive = not isinstance(answer, _Silence) and (
@@ -339,6 +338,13 @@ def session(settings: CoreWeaveSettings) -> aiohttp.ClientSession:
 def malformed(operation: Operation, problem: str) -> errors.Malformed:
     """Return what to raise for an answer of another shape than documented."""
     return errors.Malformed(f"CoreWeave API: {operation.name}: {problem}")
+
+
+def _left_alone(operation: Operation, refusal: Refusal) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"CoreWeave API: {operation.name}: not asked, as it hung or failed just now",
+        retry_after_seconds=refusal.seconds,
+    )
 
 
 async def _once(
