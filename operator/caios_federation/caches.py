@@ -305,6 +305,11 @@ def _namespace_labels(body: Json) -> NamespaceLabels:
     return NamespaceLabels(labels=dict(labels), version=version_of(body))
 
 
+def _grown(first: float, failures: int, longest: float) -> float:
+    """Return the pause after so many failures in a row: twice as long each time, to a limit."""
+    return min(first * 2.0 ** min(failures, 10), longest)
+
+
 class Caches:
     """What the process knows of the cluster; `slim` is what a decision about a Pod needs."""
 
@@ -320,6 +325,9 @@ class Caches:
         self.issuer: Issuer | None = None
         self.issuer_problem = "the API server was not asked yet"
         """Why `issuer` is None."""
+        self._undiscovered = asyncio.Event()
+        """Set while the last that was asked for the issuer did not tell it."""
+        self._issuer_trouble = Seldom()
         self.synced = asyncio.Event()
         """Set once everything was listed: from then on an absent object is known to be absent."""
         self.problem = "nothing was listed yet"
@@ -377,7 +385,7 @@ class Caches:
             except errors.ClientError as error:
                 failures += 1
                 self.problem = str(error)
-                delay = min(0.25 * 2 ** min(failures, 10), _LONGEST_RETRY_SECONDS, delay)
+                delay = _grown(0.25, failures, min(_LONGEST_RETRY_SECONDS, delay))
                 log.warning("audit failed", err=str(error), attempt=failures)
             else:
                 failures, self.problem = 0, ""
@@ -412,6 +420,27 @@ class Caches:
             for cache in self.all:
                 if whole or not cache.followed:
                     await self._compare(cache, client, settings, changed)
+
+    async def insist_on_issuer(
+        self,
+        client: KubernetesClient,
+        settings: CacheSettings,
+        changed: Callable[[Change], None] = lambda _change: None,
+    ) -> None:
+        """Ask again for an issuer that could not be discovered, for ever, in growing pauses.
+
+        Until the next audit, nothing would be injected for federations that state none.
+        """
+        while True:
+            await self._undiscovered.wait()
+            failures = 0
+            while self._undiscovered.is_set():
+                failures += 1
+                delay = _grown(0.25, failures, settings.audit_period_seconds)
+                await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
+                async with self._auditing:
+                    if self._undiscovered.is_set():  # else an audit was told it meanwhile
+                        await self._discover(client, changed)
 
     async def follow(
         self,
@@ -448,7 +477,7 @@ class Caches:
             else:
                 failures += 1  # ended in order, as they all do; but a proxy may end each at once
                 seldom.over()
-            delay = min(0.05 * 2 ** min(failures, 10), _LONGEST_WATCH_RETRY_SECONDS)
+            delay = _grown(0.05, failures, _LONGEST_WATCH_RETRY_SECONDS)
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311  # jitter
 
     async def _compare(
@@ -468,7 +497,12 @@ class Caches:
             self.issuer = await client.discover_issuer()
         except errors.ClientError as error:
             self.issuer_problem = str(error)
-            log.warning("issuer not discovered", err=str(error))
+            self._undiscovered.set()
+            if self._issuer_trouble.due(self.issuer_problem):
+                log.warning("issuer not discovered", err=self.issuer_problem)
+        else:
+            self._undiscovered.clear()
+            self._issuer_trouble.over()
         if self.issuer != before:
             log.info("issuer discovered", issuer=self.issuer)
             changed(Change(None, "", before, self.issuer))

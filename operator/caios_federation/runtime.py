@@ -220,6 +220,7 @@ async def _background(runtime: Runtime, metrics: Metrics) -> None:
             known = runtime.client, settings.caches, runtime.changed
             jobs = [tasks.create_task(caches.keep_true(*known))]
             jobs.append(tasks.create_task(caches.follow(caches.accounts, *known)))
+            jobs.append(tasks.create_task(caches.insist_on_issuer(*known)))
             jobs.append(tasks.create_task(measure_lag(metrics.loop_lagged)))
             if settings.role is Role.ALL:
                 from caios_federation.reconcile.mirror import mirror_secret  # noqa: PLC0415

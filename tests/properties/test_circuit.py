@@ -35,10 +35,13 @@ class Line:
 
     def ask(self) -> float:
         """Ask for one more request; return the seconds of a refusal, 0 for none."""
+        foretold = self.circuit.refusal()
         given = self.circuit.enter()
         if isinstance(given, Refusal):
+            assert given == foretold
             assert given.seconds > 0
             return given.seconds
+        assert foretold is None
         self.under_way.append(given)
         return 0.0
 
@@ -163,6 +166,18 @@ def test_while_one_probes_the_others_are_refused_and_asked_to_come_back_soon() -
     line.clock.now += FIRST_PAUSE
     assert line.ask() == 0
     assert 0 < line.ask() <= 1
+
+
+def test_while_one_probes_what_another_answer_lets_through_is_no_probe() -> None:
+    line = Line()
+    line.ask()
+    line.ask()
+    line.end(alive=False, seconds=SLOW)
+    line.clock.now += FIRST_PAUSE
+    line.ask()
+    line.end(alive=True)
+    line.ask()
+    assert [given.probe for given in line.under_way] == [True, False]
 
 
 @pytest.mark.parametrize("alive", [None, False])

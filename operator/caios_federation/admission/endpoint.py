@@ -109,7 +109,7 @@ class Endpoint:
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 decision = await decision_of(review, self._dispatch)
-            return self._decided(review, began, decision)
+            return self._decided(review, began, decision, awaited=True)
         except Exception as error:  # noqa: BLE001  # the edge of a request: failurePolicy decides
             return self._failed(review, began, error)
 
@@ -126,16 +126,22 @@ class Endpoint:
         problem = "the admission server failed; its log has the reason"
         return _failure(HTTPStatus.INTERNAL_SERVER_ERROR, problem)
 
-    def _decided(self, review: Request, began: float, decision: Decision) -> Reply:
-        """Answer with what was decided, count it, and log it once the answer is on its way."""
+    def _decided(
+        self, review: Request, began: float, decision: Decision, *, awaited: bool = False
+    ) -> Reply:
+        """Answer with what was decided, count it, and log it once the answer is on its way.
+
+        One that is `awaited` is on its way a turn of the event loop later.
+        """
         answer = Reply(200, render_answer(review, decision), _JSON)
         seconds = time.perf_counter() - began
         # Texts alone: the Pod would stay in memory, and out of the caches, until it is told.
         told = review.uid, review.namespace, review.pod_name, review.dry_run
         outcome, skipped = decision.outcome, decision.skipped
         account, principal = decision.service_account, decision.principal
-        asyncio.get_running_loop().call_soon(
-            lambda: _log(
+
+        def tell() -> None:
+            _log(
                 *told,
                 seconds,
                 outcome=outcome,
@@ -143,7 +149,12 @@ class Endpoint:
                 serviceAccount=account,
                 principal=principal,
             )
-        )
+
+        soon = asyncio.get_running_loop().call_soon
+        if awaited:
+            soon(soon, tell)
+        else:
+            soon(tell)
         self._counts.answered(outcome, seconds)
         self._counts.warned(decision.warnings)
         if skipped is not None:

@@ -49,19 +49,23 @@ class Circuit:
         """None: requests are let through."""
         self._probing = False
 
-    def enter(self) -> Pass | Refusal:
-        """Let a request through, or not."""
+    def refusal(self) -> Refusal | None:
+        """Return what a request would be refused with now; None where it would be let through."""
         if self._open_until is not None:
             left = self._open_until - self._clock()
             if left > 0:
                 return Refusal(left)
-            if self._probing:
-                return Refusal(_BUSY_SECONDS)
-            self._probing = True
-        elif self._under_way >= MOST_UNDER_WAY:
-            return Refusal(_BUSY_SECONDS)
+            return Refusal(_BUSY_SECONDS) if self._probing else None
+        return Refusal(_BUSY_SECONDS) if self._under_way >= MOST_UNDER_WAY else None
+
+    def enter(self) -> Pass | Refusal:
+        """Let a request through that is sent at once, or not."""
+        if (refusal := self.refusal()) is not None:
+            return refusal
+        probe = self._open_until is not None
+        self._probing |= probe
         self._under_way += 1
-        return Pass(probe=self._probing)
+        return Pass(probe=probe)
 
     def leave(self, given: Pass, *, alive: bool | None, seconds: float) -> None:
         """Learn what came of a request in `seconds`.

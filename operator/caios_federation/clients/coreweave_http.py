@@ -39,9 +39,12 @@ _JITTER: Final = 0.5
 _QUICK_SECONDS: Final = 2.0
 """A failure that took longer is not tried again here: whoever asks would wait for it in vain."""
 _OK, _NO_CONTENT, _REDIRECT, _BAD_REQUEST, _NOT_FOUND = 200, 204, 300, 400, 404
-_SERVER_ERROR, _NOT_IMPLEMENTED = 500, 501
+_SERVER_ERROR, _NOT_IMPLEMENTED, _UNAVAILABLE = 500, 501, 503
 _BY_GATEWAYS: Final = frozenset({502, 504})
 """Of what is behind a gateway nothing is known then."""
+_UNAVAILABLE_CODES: Final = (14, "unavailable")
+"""`code` of a 503 of the service's own, in REST and in Connect. A gateway answers 503, too, also
+where it has passed the request on and lost the connection then."""
 _ERRORS: Final[Mapping[int, type[errors.ClientError]]] = {
     400: errors.BadRequest,
     401: errors.Unauthenticated,
@@ -89,6 +92,9 @@ _AGAIN: Final[Mapping[Repeat, Container[int]]] = {
     Repeat.CREATES: frozenset({429, 503}),
     Repeat.MINTS: frozenset({429, 503, 504}),
 }
+"""After which statuses a request is sent again."""
+_ONCE: Final = (Repeat.REPLACES, Repeat.CREATES)
+"""What is sent again only if the first one is surely not under way any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +230,8 @@ class Http:
             and answer.status == _BAD_REQUEST
             and _BAD_REQUEST not in seen
         )
+        if isinstance(error, errors.Unavailable) and error.unanswered:
+            again &= operation.repeat not in _ONCE
         seen.add(answer.status)
         if again and quick and self._is_short(pause):
             raise _Transient(error, pause)
@@ -237,17 +245,16 @@ class Http:
         operation = request.operation
         self._keep_pause(request)
         circuit = self._circuits[request.url.origin(), operation.name]
-        given = circuit.enter()
+        if (refusal := circuit.refusal()) is not None:
+            raise _left_alone(operation, refusal)  # without a wait, and nobody's turn is spent
+        # Who waits for its turn is not under way: after a pause many do, and nothing hangs.
+        await self._rate.acquire()
+        self._keep_pause(request)  # which may have begun while others had their turn
+        given = circuit.enter()  # which may have opened meanwhile
         if isinstance(given, Refusal):
-            raise errors.Unavailable(
-                f"CoreWeave API: {operation.name}: not asked, as it hung or failed just now",
-                retry_after_seconds=given.seconds,
-            )
+            raise _left_alone(operation, given)
         alive, began = None, time.monotonic()
         try:
-            await self._rate.acquire()
-            self._keep_pause(request)  # which may have begun while others had their turn
-            began = time.monotonic()
             with fence.sending(writes=operation.method != "GET"):
                 answer = await self._send(request)
             alive = not isinstance(answer, _Silence) and (
@@ -341,6 +348,13 @@ def malformed(operation: Operation, problem: str) -> errors.Malformed:
     return errors.Malformed(f"CoreWeave API: {operation.name}: {problem}")
 
 
+def _left_alone(operation: Operation, refusal: Refusal) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"CoreWeave API: {operation.name}: not asked, as it hung or failed just now",
+        retry_after_seconds=refusal.seconds,
+    )
+
+
 async def _once(
     request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
@@ -397,7 +411,9 @@ def _refused(
     text = f"{head} {said or '(no message)'}"
     kind = _ERRORS.get(status, errors.Rejected)
     if status >= _SERVER_ERROR:
-        unanswered = status in _BY_GATEWAYS
+        unanswered = status in _BY_GATEWAYS or (
+            status == _UNAVAILABLE and code not in _UNAVAILABLE_CODES
+        )
         return errors.Unavailable(text, retry_after_seconds=pause, unanswered=unanswered)
     if issubclass(kind, errors.Retryable):
         return kind(text, retry_after_seconds=pause)

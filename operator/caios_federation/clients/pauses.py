@@ -6,8 +6,12 @@ Pure but for the clock.
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import Final
 
 from caios_federation.clients.errors import RateLimited, Unavailable
+
+_EARLY: Final = 0.002
+"""Seconds by which who waits for a pause may wake before its end: uvloop counts milliseconds."""
 
 Cause = type[RateLimited] | type[Unavailable]
 """What a service said that wants to be left alone."""
@@ -38,12 +42,12 @@ class Pauses:
             self._ends[of] = ends, cause
 
     def left(self, of: Hashable) -> Pause | None:
-        """Return the pause of `of`; None where it may be asked."""
+        """Return the pause of `of`; None where there is none, or as good as none."""
         if of not in self._ends:
             return None
         ends, cause = self._ends[of]
         seconds = ends - self._clock()
-        if seconds > 0:
+        if seconds > _EARLY:
             return Pause(seconds, cause)
         del self._ends[of]
         return None

@@ -86,7 +86,9 @@ _WRITING_OPERATIONS: Final = frozenset(
     {"CreateOIDCConfig", "DeleteAccessPolicy", "EnsureAccessPolicy", "UpdateOIDCConfig"}
 )
 _NO_ANSWER: Final = "none"
-CODES: Final = frozenset({"2xx", "3xx", "4xx", "5xx", _NO_ANSWER})
+_TOO_MANY: Final = 429
+"""A class of its own: it is about how often is asked, not about who asks for what."""
+CODES: Final = frozenset({"2xx", "3xx", "4xx", str(_TOO_MANY), "5xx", _NO_ANSWER})
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LAG_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -256,4 +258,6 @@ def _is_success(status: int | None) -> bool:
 
 
 def _class_of(status: int | None) -> str:
-    return _NO_ANSWER if status is None else _known(f"{status // 100}xx", CODES)
+    if status is None:
+        return _NO_ANSWER
+    return str(status) if status == _TOO_MANY else _known(f"{status // 100}xx", CODES)

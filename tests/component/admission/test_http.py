@@ -9,10 +9,13 @@ import pytest
 import structlog
 
 import builders
+from caios_federation.admission import http
 from caios_federation.admission.decide import Decision
+from caios_federation.admission.endpoint import Endpoint
 from caios_federation.admission.review import Request
 from caios_federation.api.vocabulary import WarningReason
 from caios_federation.core.warning import PodWarning
+from caios_federation.observe.admission import AdmissionCounts
 from component.admission.serving import (
     LONG,
     Connection,
@@ -49,6 +52,45 @@ async def uid_of_answer(opened: Connection) -> str:
 async def rest(opened: Connection) -> str:
     """Return all that comes until the server ends the connection."""
     return (await soon(opened.reader.read())).decode()
+
+
+class Wire(asyncio.Transport):
+    """A connection to somebody who notes what was logged before the answer came."""
+
+    def __init__(self, lines: list[structlog.typing.EventDict]) -> None:
+        super().__init__()
+        self._lines = lines
+        self.answered = asyncio.Event()
+        self.logged_before = -1
+
+    def write(self, _data: object) -> None:
+        self.logged_before = len(self._lines)
+        self.answered.set()
+
+    def resume_reading(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["dispatched", "as before"])
+async def test_an_answer_does_not_wait_for_its_log_line(tmp_path: Path, *, known: bool) -> None:
+    async with serving(tmp_path, None, builders.service_account(inject="true")) as here:
+        here.caches.federations.observe(None, builders.federation())
+        here.caches.issuer = builders.ISSUER
+        if known:
+            await here.decider.decide("team-a", builders.pod())
+        endpoint = Endpoint(
+            here.decider, Dispatch(), AdmissionCounts(), lambda: "", deadline_seconds=LONG
+        )
+        with structlog.testing.capture_logs() as lines:
+            one = http.Connection(http.Listener(endpoint, http.Limits(100_000, LONG, LONG)))
+            wire = Wire(lines)
+            one.connection_made(wire)
+            one.data_received(post(orjson.dumps(review())))
+            await soon(wire.answered.wait())
+            await asyncio.sleep(0)
+            one.connection_lost(None)
+    assert wire.logged_before == 0
+    assert [line["event"] for line in lines] == ["pod admitted"]
 
 
 async def test_a_request_may_come_byte_by_byte(tmp_path: Path) -> None:

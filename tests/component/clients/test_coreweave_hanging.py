@@ -136,6 +136,14 @@ async def test_a_service_that_only_fails_is_left_alone_too(operation: str) -> No
     assert "not asked" in str(problems[-1])
 
 
+async def test_who_waits_for_a_turn_while_others_fail_does_not_ask_any_more() -> None:
+    failing = always(lambda: web.json_response({}, status=503))
+    async with scripted(failing, attempts=1, requests_per_second=100) as (it, seen):
+        problems = await asyncio.gather(*(exchange(it) for _ in range(MOST_UNDER_WAY)))
+    assert 10 <= len(seen) < MOST_UNDER_WAY / 2
+    assert sum("not asked" in str(problem) for problem in problems) == len(problems) - len(seen)
+
+
 async def test_refusals_are_answers_and_leave_nobody_alone() -> None:
     forbidding = always(lambda: web.json_response({}, status=403))
     async with scripted(forbidding) as (it, seen):

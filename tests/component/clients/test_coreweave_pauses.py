@@ -11,6 +11,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from caios_federation.clients import errors
+from caios_federation.clients.circuit import MOST_UNDER_WAY
 from caios_federation.reconcile.queue import Key, Queue
 from caios_federation.settings import ReconcileSettings
 from component.clients.api_server import Answer, Seen, always, in_turn, reply
@@ -134,6 +135,20 @@ async def test_a_pause_that_is_short_is_waited_for_by_all() -> None:
     assert found[0] == 0.3
     assert 0 < found[1] <= 0.3
     assert len(seen) == 3
+
+
+async def test_of_many_who_waited_for_a_short_pause_none_is_refused_afterwards() -> None:
+    """They wake together, more than may be under way at once, and take turns from then on."""
+    answers = iter([busy("0.3")])
+
+    async def answer(_: Seen) -> web.StreamResponse:
+        return next(answers, None) or reply(policies=[])
+
+    usual = {"longest_retry_seconds": 1, "requests_per_second": 200}
+    async with scripted(answer, **usual) as (it, seen), asyncio.timeout(30):
+        found = await asyncio.gather(*(it.api.policies() for _ in range(MOST_UNDER_WAY + 9)))
+    assert found == [{}] * len(found)
+    assert len(seen) == len(found) + 1
 
 
 async def test_who_is_asked_for_too_much_holds_up_nothing_else() -> None:

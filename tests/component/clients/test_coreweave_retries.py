@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from caios_federation.clients import errors
-from component.clients.api_server import in_turn
+from component.clients.api_server import always, in_turn
 from component.clients.coreweave import CALLS, Client, client, everything_logged, scripted
 from component.coreweave.world import World, organization, token
 
@@ -150,6 +150,8 @@ async def test_a_dropped_connection_is_tried_again_where_that_changes_nothing(
         ({"status": 504}, True),
         ({"status": 500}, False),
         ({"status": 503}, False),
+        ({"status": 503, "body": "garbage"}, True),
+        ({"status": 503, "body": "empty"}, True),
     ],
     ids=str,
 )
@@ -160,6 +162,40 @@ async def test_whether_a_write_may_still_come_about_is_told(
     emulator = world.emulator
     async with client(emulator.url, emulator.api_token, attempts=1, timeout_seconds=0.5) as it:
         error = await failing(it, operation)
+    assert isinstance(error, errors.Unavailable)
+    assert error.unanswered is unanswered
+
+
+@pytest.mark.parametrize("operation", CALLS)
+async def test_a_503_of_a_gateway_is_tried_again_where_that_changes_nothing(
+    world: World, operation: str
+) -> None:
+    """The service's own says that it did nothing; a gateway may have passed the request on."""
+    world.inject({"operation": operation, "status": 503, "body": "garbage"})
+    async with client(world.emulator.url, world.emulator.api_token, attempts=ATTEMPTS) as it:
+        assert type(await failing(it, operation)) is errors.Unavailable
+    assert asked(world, operation) == (1 if operation in {CREATE, ENSURE, DELETE} else ATTEMPTS)
+
+
+@pytest.mark.parametrize(
+    ("body", "unanswered"),
+    [
+        ({"code": 14, "message": "shutting down", "details": []}, False),
+        ({"code": "unavailable", "message": "shutting down"}, False),
+        (
+            {"code": 503, "message": "upstream connect error or disconnect/reset before headers"},
+            True,
+        ),
+        ({"message": "Service Unavailable"}, True),
+        ({"code": [14]}, True),
+    ],
+    ids=str,
+)
+async def test_a_503_is_the_services_own_by_its_code(
+    body: dict[str, object], *, unanswered: bool
+) -> None:
+    async with scripted(always(lambda: web.json_response(body, status=503)), attempts=1) as (it, _):
+        error = await failing(it, ENSURE)
     assert isinstance(error, errors.Unavailable)
     assert error.unanswered is unanswered
 

@@ -108,7 +108,9 @@ async def call(operation: str, url: str, metrics: Metrics) -> None:
 
 
 @pytest.mark.parametrize("operation", CALLS)
-@pytest.mark.parametrize(("status", "code"), [(200, "2xx"), (403, "4xx"), (500, "5xx")])
+@pytest.mark.parametrize(
+    ("status", "code"), [(200, "2xx"), (403, "4xx"), (429, "429"), (500, "5xx")]
+)
 async def test_a_request_to_coreweave_is_counted_by_operation_and_class(
     operation: str, status: int, code: str
 ) -> None:
@@ -145,7 +147,7 @@ async def test_what_is_held_back_is_not_counted() -> None:
             with pytest.raises(errors.RateLimited):
                 await opened.organization(it.url, owner_of("token")).whoami()
     seen = scrape(metrics.registry)
-    assert seen.counted("coreweave_requests_total") == {"4xx WhoAmI": 1}
+    assert seen.counted("coreweave_requests_total") == {"429 WhoAmI": 1}
     assert seen("coreweave_request_duration_seconds_count", operation="WhoAmI") == 1
 
 

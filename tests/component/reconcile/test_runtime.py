@@ -301,6 +301,21 @@ async def test_a_start_without_an_answer_or_a_right_is_waited_for(
     assert "storagefederations" in told[0]
 
 
+async def test_an_issuer_that_is_not_told_at_the_start_is_asked_for_before_the_next_audit(
+    settings: Settings, api: tuple[Cluster, ScriptedApi]
+) -> None:
+    cluster, _ = api
+    cluster.failures = {"openid-configuration": 503}
+    # Nobody else has it audited; by itself, the second audit comes after 13 s.
+    webhook = settings.model_copy(update={"role": Role.WEBHOOK, "caches": CacheSettings()})
+    async with open_runtime(webhook) as runtime:
+        await until(runtime.caches.synced.is_set)
+        assert runtime.caches.issuer is None
+        cluster.failures = {}
+        async with asyncio.timeout(10):
+            await until(lambda: runtime.caches.issuer == builders.ISSUER)
+
+
 async def test_a_change_before_everything_is_known_is_looked_at_later(
     settings: Settings, api: tuple[Cluster, ScriptedApi]
 ) -> None:
