@@ -197,7 +197,7 @@ class ReconcileSettings(_Group):
 
     workers: int = Field(default=16, ge=1)
     """Reconciliations at the same time. One that waits for another system for more than a quarter
-    of a second no longer counts; 64 more may be under way in this way."""
+    of a second no longer counts; 128 more may be under way in this way."""
     resync_seconds: float = Field(default=600, gt=0)
     """How often everything is looked at again although nothing changed."""
     first_backoff_seconds: float = Field(default=0.5, gt=0)

@@ -27,7 +27,7 @@ ERRORS = [
 NEVER = 1e9
 PATIENCE = 0.25
 """Seconds that a reconciliation keeps its worker."""
-WAITING = 64
+WAITING = 128
 """Reconciliations that may be under way without one."""
 KEYS = [Key("FederatedStorageBinding", "team-a", name) for name in "abcde"]
 A, B = KEYS[:2]
@@ -243,9 +243,9 @@ def test_a_key_that_waits_for_long_does_not_hold_up_the_others() -> None:
         run.succeed(A)
 
 
-def test_sixty_keys_that_wait_hold_up_another_for_two_seconds() -> None:
-    waiting = [Key("FederatedStorageBinding", "team-b", f"b-{number}") for number in range(60)]
-    with running(workers=8) as run:
+def test_a_hundred_keys_that_wait_hold_up_another_for_two_seconds() -> None:
+    waiting = [Key("FederatedStorageBinding", "team-b", f"b-{number}") for number in range(100)]
+    with running(workers=16) as run:
         run.add(*waiting, A)
         run.loop.advance(2.5)
         assert A in run.work.under_way

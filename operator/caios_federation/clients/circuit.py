@@ -12,8 +12,9 @@ from typing import Final
 FIRST_PAUSE: Final = 5.0
 """Seconds; doubles with each probe that fails."""
 LONGEST_PAUSE: Final = 15.0
-MOST_UNDER_WAY: Final = 32
-"""Requests at the same time. So many are only reached by answers that take more than a second."""
+MOST_UNDER_WAY: Final = 64
+"""Requests at the same time. The queue, which begins 64 a second while answers are slow, reaches so
+many only where an answer takes more than a second."""
 _LIGHTEST: Final = 0.5
 """Seconds that a failure weighs at least."""
 _BEARABLE: Final = 5.0

@@ -23,7 +23,7 @@ log = logger("queue")
 
 _PATIENCE_SECONDS: Final = 0.25
 """How long a reconciliation keeps its worker: what takes longer than that waits for others."""
-_MOST_WAITING: Final = 64
+_MOST_WAITING: Final = 128
 """Reconciliations that may be under way without a worker."""
 
 
