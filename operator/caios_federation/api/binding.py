@@ -129,7 +129,12 @@ class Binding:
         A user's comes before one that we made, then the oldest, then the lower uid; last is what
         claims nothing.
         """
-        return not self.usable, self.ours, self.meta.created, self.meta.uid
+        return not self.usable, *self.claim
+
+    @property
+    def claim(self) -> tuple[bool, str, str]:
+        """Sorts as `rank` does, whether or not a binding is being deleted or can be read."""
+        return self.ours, self.meta.created, self.meta.uid
 
 
 def first_of(*bindings: Binding | None) -> Binding | None:

@@ -82,6 +82,38 @@ async def test_retain_retains_nothing_that_the_rules_refuse() -> None:
         assert told.endswith("because the binding is not accepted (GrantNotAllowed)")
 
 
+def waiting(created: str) -> builders.Json:
+    """Return another binding of the ServiceAccount."""
+    other = builders.binding("other", serviceAccountName="reader", grants=[GRANT])
+    other["metadata"]["creationTimestamp"] = created
+    return other
+
+
+async def test_retain_retains_the_policy_of_a_binding_whose_successor_waits_already() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.world.know(waiting("2026-11-24T11:00:00Z"))
+        await here.look("other")
+        assert here.told("Accepted", "other") == ("False", "Conflict")
+        here.delete(deletionPolicy="Retain")
+        await here.look()
+        assert NAME in here.organization.policies
+        assert here.cluster.record == {NAME: "team-a/reader"}
+        await here.look("other")
+        assert here.told("Accepted", "other") == ("True", "Accepted")
+        assert len(here.organization.policies) == 2
+
+
+async def test_retain_retains_nothing_of_a_binding_that_lost_its_service_account() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.world.know(waiting("2026-11-24T09:00:00Z"))
+        here.delete(deletionPolicy="Retain")
+        await here.look()
+        assert NAME not in here.organization.policies
+        assert removals(here)[-1].endswith("because the binding is not accepted (Conflict)")
+
+
 async def test_retain_retains_no_grants_that_are_gone() -> None:
     async with managed(granted()) as here:
         await here.look()
