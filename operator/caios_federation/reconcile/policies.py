@@ -36,6 +36,13 @@ _NO_ISSUER = Finding(
     "IssuerDiscovered of the StorageFederation says why",
 )
 
+_UNSETTLED = Finding(
+    Status.UNKNOWN,
+    Reason.PENDING,
+    "A write of the policy got no answer and may still come about at CoreWeave; the binding stays "
+    "until the policy is looked at once more, a minute after that write",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -134,54 +141,70 @@ async def let_go(caches: Caches, acting: Acting, wanted: Wanted) -> Outcome:
 
     Raises ClientError when the binding cannot be written.
     """
-    binding, federation = wanted.binding, wanted.federation
-    if words.POLICY_FINALIZER not in binding.meta.finalizers:
+    if words.POLICY_FINALIZER not in wanted.binding.meta.finalizers:
         return Outcome()
+    cleaned = Outcome()
+    if wanted.federation.spec.policy_management is PolicyManagement.MANAGED:
+        cleaned = await _clean_up(acting, wanted)
+    if cleaned.finding is None:
+        await release(caches, acting, wanted.binding)
+    return cleaned
+
+
+async def _clean_up(acting: Acting, wanted: Wanted) -> Outcome:
+    """See to what a binding leaves behind; a finding says why it has to stay for now.
+
+    Raises ClientError when the record of retained policies cannot be written.
+    """
+    binding, accepted = wanted.binding, wanted.accepted
     retains = binding.spec.deletion_policy is DeletionPolicy.RETAIN
-    told = frozenset[Event]()
-    if federation.spec.policy_management is PolicyManagement.MANAGED:
-        if wanted.issuer is None:
-            unknown = errors.Unavailable("the cluster's issuer is not known")
-            return _blocked(binding, _NO_ISSUER, unknown)
-        if retains and wanted.accepted.status is Status.UNKNOWN:
-            unknown = errors.Unavailable(wanted.accepted.message)
-            finding = Finding(Status.FALSE, Reason.DELETE_FAILED, wanted.accepted.message)
-            return _blocked(binding, finding, unknown)
-        name = policy_name(wanted.issuer, binding.meta.namespace, binding.meta.name)
-        # What the binding may not have, or does not ask for any more, is not retained.
-        left = wanted.policy if retains else None
-        try:
-            await _leave_behind(acting, wanted, wanted.issuer, name, left)
-        except errors.ClientError as error:
-            return _blocked(binding, deletion_finding(error, federation), error)
-        if left is None:
-            told = frozenset({_removed(binding, name, wanted.accepted if retains else None)})
-        else:
-            await acting.retained.add(name, binding.meta.key)
-            log.info(
-                "policy retained",
-                namespace=binding.meta.namespace,
-                name=binding.meta.name,
-                policyName=name,
-            )
-            told = frozenset({_retained(acting, binding, name)})
-    await release(caches, acting, binding)
-    return Outcome(events=told)
+    if wanted.issuer is None:
+        unknown = errors.Unavailable("the cluster's issuer is not known")
+        return _blocked(binding, _NO_ISSUER, unknown)
+    if retains and accepted.status is Status.UNKNOWN:
+        finding = Finding(Status.FALSE, Reason.DELETE_FAILED, accepted.message)
+        return _blocked(binding, finding, errors.Unavailable(accepted.message))
+    name = policy_name(wanted.issuer, binding.meta.namespace, binding.meta.name)
+    # What the binding may not have, or does not ask for any more, is not retained.
+    left = wanted.policy if retains else None
+    try:
+        policies = _policies(acting, wanted, wanted.issuer)
+        await _leave_behind(policies, binding, name, left)
+    except errors.ClientError as error:
+        return _blocked(binding, deletion_finding(error, wanted.federation), error)
+    again = policies.unsettled_seconds(name)
+    if again is not None:
+        return Outcome(_UNSETTLED, again_after_seconds=again)
+    if left is None:
+        return Outcome(events=frozenset({_removed(binding, name, accepted if retains else None)}))
+    await acting.retained.add(name, binding.meta.key)
+    log.info(
+        "policy retained",
+        namespace=binding.meta.namespace,
+        name=binding.meta.name,
+        policyName=name,
+    )
+    return Outcome(events=frozenset({_retained(acting, binding, name)}))
 
 
 async def _leave_behind(
-    acting: Acting, wanted: Wanted, issuer: Issuer, name: str, left: Policy | None
+    policies: PolicySnapshot, binding: Binding, name: str, left: Policy | None
 ) -> None:
     """Have CoreWeave hold exactly `left` under the name of a binding that goes."""
+    if left is not None:
+        body = document(left)
+        if (await policies.current()).get(name) != meaning_of(body):
+            await policies.ensure(body)
+    # While another write may come about, it is looked for; else a removal needs no LIST.
+    elif policies.unsettled_seconds(name) is None or name in await policies.current():
+        await _remove(policies, binding, name)
+
+
+def _policies(acting: Acting, wanted: Wanted, issuer: Issuer) -> PolicySnapshot:
     remote = acting.organizations.of(wanted.federation, issuer)
     if remote is None:
         raise TokenMissing("spec.apiTokenSecretName is not set")
-    if left is None:
-        await _remove(remote.policies, wanted.binding, name)
-        return
-    body = document(left)
-    if (await remote.policies.current()).get(name) != meaning_of(body):
-        await remote.policies.ensure(body)
+    return remote.policies
 
 
 async def abandon(

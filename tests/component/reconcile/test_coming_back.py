@@ -52,22 +52,47 @@ async def test_a_wider_policy_that_comes_about_late_is_narrowed_again(
         assert here.steps() == ["pods"]
 
 
-async def test_a_policy_that_comes_about_after_its_binding_went_is_removed(
+async def test_a_binding_stays_until_nothing_can_come_about_that_it_would_leave_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with managed(granted()) as here:
         here.fail("ensure", 504)
         assert isinstance(await here.try_to_look(), errors.Unavailable)
-        assert here.finalizers == [FINALIZER]
         here.heal()
         here.delete()
+        here.steps()
+        again = await here.look()
+        assert again == pytest.approx(snapshot._LATE_SECONDS, abs=5)
+        assert here.steps() == ["delete", "status"]
+        assert here.told("PolicySynced") == ("Unknown", "Pending")
+        assert "got no answer" in here.condition("PolicySynced")["message"]
         await here.look()
-        assert here.finalizers == []
+        assert here.steps() == []
         here.organization.policies[NAME] = {"version": "v1alpha1", "name": NAME, "statements": []}
         pass_time(here, monkeypatch)
-        here.watch()
-        await here.look_at_federation()
+        assert await here.look() is None
+        assert here.steps() == ["list", "delete", "release"]
         assert here.organization.policies == {}
+        assert here.world.events == ["PolicyRemoved"]
+
+
+async def test_a_retained_policy_that_an_earlier_write_widens_is_narrowed_before_its_binding_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with managed(granted(grants=[WIDE])) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.delete(deletionPolicy="Retain", grants=[GRANT])
+        assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
+        assert (here.finalizers, here.cluster.record) == ([FINALIZER], None)
+        narrow = here.organization.policies[NAME]
+        here.organization.policies[NAME] = _wider(narrow)
+        pass_time(here, monkeypatch)
+        assert await here.look() is None
+        assert here.organization.policies[NAME] == narrow
+        assert here.cluster.record == {NAME: "team-a/reader"}
+        assert here.world.events == ["PolicyRetained"]
 
 
 async def test_a_refused_policy_that_comes_about_late_is_taken_back_again(
