@@ -166,38 +166,49 @@ async def _clean_up(acting: Acting, wanted: Wanted) -> Outcome:
         return _blocked(binding, finding, errors.Unavailable(accepted.message))
     name = policy_name(wanted.issuer, binding.meta.namespace, binding.meta.name)
     # What the binding may not have, or does not ask for any more, is not retained.
-    left = wanted.policy if retains else None
+    left, refused = (wanted.policy if retains else None), None
     try:
         policies = _policies(acting, wanted, wanted.issuer)
-        await _leave_behind(policies, binding, name, left)
+        if left is not None:
+            refused = await _retain(policies, left)
+        # While another write may come about, it is looked for; else a removal needs no LIST.
+        elif policies.unsettled_seconds(name) is None or name in await policies.current():
+            await _remove(policies, binding, name)
     except errors.ClientError as error:
-        return _blocked(binding, deletion_finding(error, wanted.federation), error)
+        finding = deletion_finding(error, wanted.federation, retains=left is not None)
+        return _blocked(binding, finding, error)
     again = policies.unsettled_seconds(name)
     if again is not None:
         return Outcome(_UNSETTLED, again_after_seconds=again)
     if left is None:
-        return Outcome(events=frozenset({_removed(binding, name, accepted if retains else None)}))
-    await acting.retained.add(name, binding.meta.key)
-    log.info(
-        "policy retained",
-        namespace=binding.meta.namespace,
-        name=binding.meta.name,
-        policyName=name,
-    )
-    return Outcome(events=frozenset({_retained(acting, binding, name)}))
+        told = _removed(binding, name, accepted if retains else None)
+    elif refused is not None:
+        told = _none_to_retain(binding, name, refused)
+    else:
+        await acting.retained.add(name, binding.meta.key)
+        log.info(
+            "policy retained",
+            namespace=binding.meta.namespace,
+            name=binding.meta.name,
+            policyName=name,
+        )
+        told = _retained(acting, binding, name)
+    return Outcome(events=frozenset({told}))
 
 
-async def _leave_behind(
-    policies: PolicySnapshot, binding: Binding, name: str, left: Policy | None
-) -> None:
-    """Have CoreWeave hold exactly `left` under the name of a binding that goes."""
-    if left is not None:
-        body = document(left)
-        if (await policies.current()).get(name) != meaning_of(body):
-            await policies.ensure(body)
-    # While another write may come about, it is looked for; else a removal needs no LIST.
-    elif policies.unsettled_seconds(name) is None or name in await policies.current():
-        await _remove(policies, binding, name)
+async def _retain(policies: PolicySnapshot, policy: Policy) -> str | None:
+    """Have a policy that is left say what its grants say; return why there is none to leave."""
+    name, body = policy.name, document(policy)
+    current = (await policies.current()).get(name)
+    if current == meaning_of(body):
+        return None
+    try:
+        await policies.ensure(body)
+    except errors.Rejected as error:
+        if current is not None:
+            raise
+        return str(error)
+    return None
 
 
 def _policies(acting: Acting, wanted: Wanted, issuer: Issuer) -> PolicySnapshot:
@@ -271,6 +282,14 @@ def _retained(acting: Acting, binding: Binding, name: str) -> Event:
         f"Policy {name!r} is left at CoreWeave with all that it allows, as spec.deletionPolicy "
         "Retain says; to end that, remove it in the Console, and its name from ConfigMap "
         f"{acting.settings.namespace}/{words.RETAINED_POLICIES}",
+    )
+
+
+def _none_to_retain(binding: Binding, name: str, refused: str) -> Event:
+    return events.policy_sync_failed(
+        subject_of(binding),
+        f"Policy {name!r} is not at CoreWeave and its grants are refused, so nothing is retained, "
+        f"although spec.deletionPolicy says Retain: {refused}",
     )
 
 

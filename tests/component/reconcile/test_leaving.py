@@ -73,6 +73,7 @@ async def test_retain_retains_nothing_that_the_rules_refuse() -> None:
         here.delete(deletionPolicy="Retain")
         assert isinstance(await here.try_to_look(), errors.Unavailable)
         assert here.finalizers == [FINALIZER]
+        assert "until its policy is removed" in here.condition("PolicySynced")["message"]
         here.heal()
         await here.look()
         assert here.organization.policies == {}
@@ -139,6 +140,36 @@ async def test_what_is_retained_is_what_the_grants_say_last() -> None:
         assert meaning_of(here.organization.policies[NAME]) != meaning_of(wide)
         assert "public/" in str(here.organization.policies[NAME])
         assert here.cluster.record == {NAME: "team-a/reader"}
+
+
+async def test_a_policy_that_is_refused_keeps_a_binding_that_retains_the_one_before() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        before = here.organization.policies[NAME]
+        here.delete(deletionPolicy="Retain", grants=[{**GRANT, "buckets": ["logs"]}])
+        here.fail("ensure", 400, message="no such bucket")
+        assert isinstance(await here.try_to_look(), errors.Rejected)
+        assert (here.organization.policies[NAME], here.finalizers) == (before, [FINALIZER])
+        told = here.condition("PolicySynced")["message"]
+        assert "no such bucket" in told
+        assert "until its policy says what its grants say" in told
+        here.delete(deletionPolicy="Delete")
+        await here.look()
+        assert (here.organization.policies, here.finalizers) == ({}, [])
+
+
+async def test_a_binding_whose_policy_was_never_taken_goes_as_there_is_none_to_retain() -> None:
+    async with managed(granted(deletionPolicy="Retain")) as here:
+        here.fail("ensure", 400, message="no such bucket")
+        assert isinstance(await here.try_to_look(), errors.Rejected)
+        assert here.finalizers == [FINALIZER]
+        here.delete()
+        assert await here.look() is None
+        assert (here.finalizers, here.cluster.record) == ([], None)
+        assert here.world.events == ["PolicySyncFailed"] * 2
+        posted = [seen.json for seen in here.world.server.seen if seen.path.endswith("/events")]
+        assert "nothing is retained" in posted[-1]["message"]
+        assert "no such bucket" in posted[-1]["message"]
 
 
 async def test_nothing_is_retained_before_it_can_be_judged() -> None:
