@@ -166,24 +166,25 @@ async def _clean_up(acting: Acting, wanted: Wanted) -> Outcome:
         return _blocked(binding, finding, errors.Unavailable(accepted.message))
     name = policy_name(wanted.issuer, binding.meta.namespace, binding.meta.name)
     # What the binding may not have, or does not ask for any more, is not retained.
-    left, refused = (wanted.policy if retains else None), None
+    left = retains and (wanted.policy is not None or binding.invalid is not None)
+    missing = None
     try:
         policies = _policies(acting, wanted, wanted.issuer)
-        if left is not None:
-            refused = await _retain(policies, left)
+        if left:
+            missing = await _retain(policies, wanted, name)
         # While another write may come about, it is looked for; else a removal needs no LIST.
         elif policies.unsettled_seconds(name) is None or name in await policies.current():
             await _remove(policies, binding, name)
     except errors.ClientError as error:
-        finding = deletion_finding(error, wanted.federation, retains=left is not None)
+        finding = deletion_finding(error, wanted.federation, retains=left)
         return _blocked(binding, finding, error)
     again = policies.unsettled_seconds(name)
     if again is not None:
         return Outcome(_UNSETTLED, again_after_seconds=again)
-    if left is None:
+    if not left:
         told = _removed(binding, name, accepted if retains else None)
-    elif refused is not None:
-        told = _none_to_retain(binding, name, refused)
+    elif missing is not None:
+        told = _none_to_retain(binding, name, missing)
     else:
         await acting.retained.add(name, binding.meta.key)
         log.info(
@@ -196,10 +197,15 @@ async def _clean_up(acting: Acting, wanted: Wanted) -> Outcome:
     return Outcome(events=frozenset({told}))
 
 
-async def _retain(policies: PolicySnapshot, policy: Policy) -> str | None:
-    """Have a policy that is left say what its grants say; return why there is none to leave."""
-    name, body = policy.name, document(policy)
+async def _retain(policies: PolicySnapshot, wanted: Wanted, name: str) -> str | None:
+    """Have a policy that is left say what its grants say; return why there is none to leave.
+
+    Where the grants cannot be read, it is left as it is.
+    """
     current = (await policies.current()).get(name)
+    if wanted.policy is None:
+        return wanted.accepted.message if current is None else None
+    body = document(wanted.policy)
     if current == meaning_of(body):
         return None
     try:
@@ -277,19 +283,22 @@ def _removed(binding: Binding, name: str, unretained: Finding | None = None) -> 
 
 
 def _retained(acting: Acting, binding: Binding, name: str) -> Event:
+    because = "as spec.deletionPolicy Retain says"
+    if binding.invalid is not None:
+        because = f"since the spec cannot be read ({binding.invalid}) and asks for no removal"
     return events.policy_retained(
         subject_of(binding),
-        f"Policy {name!r} is left at CoreWeave with all that it allows, as spec.deletionPolicy "
-        "Retain says; to end that, remove it in the Console, and its name from ConfigMap "
+        f"Policy {name!r} is left at CoreWeave with all that it allows, {because}; to end that, "
+        "remove it in the Console, and its name from ConfigMap "
         f"{acting.settings.namespace}/{words.RETAINED_POLICIES}",
     )
 
 
-def _none_to_retain(binding: Binding, name: str, refused: str) -> Event:
+def _none_to_retain(binding: Binding, name: str, why: str) -> Event:
     return events.policy_sync_failed(
         subject_of(binding),
-        f"Policy {name!r} is not at CoreWeave and its grants are refused, so nothing is retained, "
-        f"although spec.deletionPolicy says Retain: {refused}",
+        f"Policy {name!r} is not at CoreWeave and cannot be written, so nothing is retained, "
+        f"although spec.deletionPolicy does not say Delete: {why}",
     )
 
 

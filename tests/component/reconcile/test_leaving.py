@@ -172,6 +172,41 @@ async def test_a_binding_whose_policy_was_never_taken_goes_as_there_is_none_to_r
         assert "no such bucket" in posted[-1]["message"]
 
 
+@pytest.mark.parametrize("said", ["Retain", "AsTheNextVersionSays"])
+async def test_a_policy_is_retained_as_it_is_where_the_spec_cannot_be_read(said: str) -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        before = here.organization.policies[NAME]
+        here.delete(deletionPolicy=said, audience=5)
+        here.steps()
+        assert await here.look() is None
+        assert here.steps() == ["record", "create record", "release"]
+        assert here.organization.policies == {NAME: before}
+        assert here.cluster.record == {NAME: "team-a/reader"}
+        posted = [seen.json for seen in here.world.server.seen if seen.path.endswith("/events")]
+        assert posted[-1]["reason"] == "PolicyRetained"
+        assert "the spec cannot be read (spec.audience: " in posted[-1]["message"]
+
+
+async def test_a_policy_is_removed_as_asked_where_the_rest_of_the_spec_cannot_be_read() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.delete(deletionPolicy="Delete", audience=5)
+        await here.look()
+        assert (here.organization.policies, here.finalizers) == ({}, [])
+
+
+async def test_a_spec_that_cannot_be_read_and_has_no_policy_retains_none() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.organization.policies.clear()
+        here.restart()  # what was just written is believed more than a LIST
+        here.delete(deletionPolicy="Retain", audience=5)
+        assert await here.look() is None
+        assert (here.finalizers, here.cluster.record) == ([], None)
+        assert here.world.events[-1] == "PolicySyncFailed"
+
+
 async def test_nothing_is_retained_before_it_can_be_judged() -> None:
     async with managed(granted()) as here:
         await here.look()
