@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Final
 
 from caios_federation.api.binding import Binding
@@ -210,12 +211,15 @@ async def _write(
 
 
 def _again(outcomes: tuple[Outcome, ...]) -> float | None:
-    """Raise what went wrong first, else return when the earliest step wants to be taken again."""
+    """Return when the earliest step wants to be taken again; raise with that what went wrong."""
+    waits = [o.again_after_seconds for o in outcomes if o.again_after_seconds is not None]
+    soonest = min(waits, default=None)
     for outcome in outcomes:
         if outcome.error is not None:
-            raise outcome.error
-    waits = [o.again_after_seconds for o in outcomes if o.again_after_seconds is not None]
-    return min(waits, default=None)
+            error = copy(outcome.error)  # others may be told the same one, and want another wait
+            error.back_within_seconds = soonest
+            raise error from outcome.error
+    return soonest
 
 
 def _events(judged: Judgement) -> frozenset[Event]:
