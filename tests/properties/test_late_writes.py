@@ -4,7 +4,7 @@ import pytest
 
 from caios_federation.clients import errors
 from caios_federation.core.sync import meaning_of
-from properties.remote_policies import LOST, REFUSED, UNANSWERED, A, Running, policy, running
+from properties.remote_policies import LOST, REFUSED, UNANSWERED, A, B, Running, policy, running
 
 LATE_SECONDS = 60
 WIDE, NARROW = policy(A, "*"), policy(A, "data")
@@ -33,6 +33,17 @@ def test_what_comes_about_late_is_seen_by_a_list_after_the_time_for_it() -> None
         assert run.snapshot.unsettled_seconds(A) is None
         assert run.listed() == {A: meaning_of(WIDE)}
         assert run.server.lists == 2
+
+
+def test_what_a_list_shows_after_the_time_for_a_late_write_may_be_that_write() -> None:
+    with running() as run:
+        write_the_narrow_one_after_the_wide_one_was_given_up(run)
+        run.loop.advance(LATE_SECONDS)
+        run.listed()
+        assert (run.snapshot.came_late(A), run.snapshot.came_late(B)) == (True, False)
+        run.snapshot.expire()
+        run.listed()
+        assert not run.snapshot.came_late(A), "another LIST shows what others did"
 
 
 def test_a_list_is_believed_more_than_what_was_written_while_another_write_is_unanswered() -> None:

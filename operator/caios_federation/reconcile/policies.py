@@ -98,7 +98,7 @@ async def _apply(
             await policies.ensure(body)
         except errors.ClientError as error:
             return _failed(wanted, error)
-        drifted = _said_synced(binding, digest(policy))
+        drifted = _said_synced(binding, digest(policy)) and not policies.came_late(name)
         told.add(_applied(binding, policy, drifted=drifted))
         if drifted:
             acting.metrics.drift_repaired()

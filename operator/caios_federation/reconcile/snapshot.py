@@ -81,6 +81,8 @@ class PolicySnapshot:
         """When we wrote which meaning, None for a removal."""
         self._late: dict[str, float] = {}
         """Policies of which a write got no answer, and until when it may still come about."""
+        self._came_late = frozenset[str]()
+        """Policies of which a write may have come about late before the last LIST."""
         self._place = Place() if place is None else place
         self._place.snapshots.add(self)
 
@@ -131,6 +133,10 @@ class PolicySnapshot:
         """Return in how many seconds to look at a policy again, if something may change it."""
         until = self._late.get(name)
         return None if until is None else max(until - self._clock(), 0)
+
+    def came_late(self, name: str) -> bool:
+        """Tell whether what the last LIST shows of a policy may be a late write of our own."""
+        return name in self._came_late
 
     async def ensure(self, document: Json) -> None:
         """Create or replace one of our policies. Raises ClientError."""
@@ -208,6 +214,7 @@ class PolicySnapshot:
             # A write that came about late is after the last one of ours, so that is not believed.
             if name not in self._late or meaning == UNREADABLE:
                 _put(known, name, meaning)
+        self._came_late = frozenset(self._late)
         self._late = {name: until for name, until in self._late.items() if until > began}
         self._known, self._failure, self.unswept = known, None, True
         return known
