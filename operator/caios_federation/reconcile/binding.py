@@ -154,18 +154,18 @@ async def _verify(acting: Acting, judged: Judgement, policy: Outcome) -> Outcome
     return await verify(acting, identity)
 
 
-def _new_pods(acting: Acting, judged: Judgement) -> NewPods:
+def _new_pods(acting: Acting, judged: Judgement) -> NewPods | None:
     settings, now = acting.settings, acting.clock().replace(microsecond=0)
     spreading = dt.timedelta(seconds=round(_SPREADING * settings.caches.audit_period_seconds))
     return judge_new_pods(judged, namespaces_left_alone(settings.namespace), now, spreading)
 
 
 async def _look_at_pods(
-    acting: Acting, restarts: Restarts, judged: Judgement, new_pods: NewPods
+    acting: Acting, restarts: Restarts, judged: Judgement, new_pods: NewPods | None
 ) -> tuple[PodSurvey | None, Outcome]:
     """Survey the Pods of the binding, and restart those that missed injection if it says so."""
     settings, seen = acting.settings, judged.seen
-    if judged.values is None or not new_pods.injected:
+    if judged.values is None or new_pods is None or not new_pods.injected:
         return None, Outcome()
     place = Placement(**settings.pods.model_dump())
     status = seen.federation.status if seen.federation else {}
