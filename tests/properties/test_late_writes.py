@@ -4,7 +4,18 @@ import pytest
 
 from caios_federation.clients import errors
 from caios_federation.core.sync import meaning_of
-from properties.remote_policies import LOST, REFUSED, UNANSWERED, A, B, Running, policy, running
+from caios_federation.reconcile.snapshot import PolicySnapshot
+from properties.remote_policies import (
+    LOST,
+    PREFIX,
+    REFUSED,
+    UNANSWERED,
+    A,
+    B,
+    Running,
+    policy,
+    running,
+)
 
 LATE_SECONDS = 60
 WIDE, NARROW = policy(A, "*"), policy(A, "data")
@@ -52,6 +63,17 @@ def test_a_list_is_believed_more_than_what_was_written_while_another_write_is_un
         run.server.policies[A] = WIDE
         run.snapshot.expire()
         assert run.listed() == {A: meaning_of(WIDE)}
+        assert run.snapshot.unsettled_seconds(A) == LATE_SECONDS
+
+
+def test_who_comes_to_look_at_the_same_policies_knows_what_may_come_about_there() -> None:
+    with running() as run:
+        write_the_narrow_one_after_the_wide_one_was_given_up(run)
+        run.written(run.snapshot.ensure(policy(B)))
+        del run.server.policies[B]  # as a service lists it that is slow to show it
+        first = run.snapshot
+        run.snapshot = PolicySnapshot(first._api, PREFIX, run.loop.time, first._place)
+        assert run.listed() == {A: meaning_of(NARROW), B: meaning_of(policy(B))}
         assert run.snapshot.unsettled_seconds(A) == LATE_SECONDS
 
 

@@ -84,7 +84,15 @@ class PolicySnapshot:
         self._came_late = frozenset[str]()
         """Policies of which a write may have come about late before the last LIST."""
         self._place = Place() if place is None else place
+        for other in self._place.snapshots:  # such as that of the former API token
+            wrote, late = other.writes()
+            self._written.update(wrote)
+            self._late.update(late)
         self._place.snapshots.add(self)
+
+    def writes(self) -> tuple[Mapping[str, tuple[float, str | None]], Mapping[str, float]]:
+        """Return what was written and when, and until when what got no answer may come about."""
+        return self._written, self._late
 
     def owned(self, name: str) -> bool:
         """Tell whether a policy may be touched: its name has this cluster's prefix."""

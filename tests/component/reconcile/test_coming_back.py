@@ -10,9 +10,11 @@ from component.reconcile.managed import (
     GRANT,
     NAME,
     OPEN_RULE,
+    SECRET_PATH,
     Managed,
     granted,
     managed,
+    secret,
 )
 
 WIDE = {**GRANT, "buckets": ["*"]}
@@ -99,6 +101,16 @@ async def test_a_retained_policy_that_an_earlier_write_widens_is_narrowed_before
         assert here.organization.policies[NAME] == narrow
         assert here.cluster.record == {NAME: "team-a/reader"}
         assert here.world.events == ["PolicyRetained"]
+
+
+async def test_another_api_token_does_not_make_a_late_write_forgotten() -> None:
+    async with managed(granted()) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.cluster.stored[f"{SECRET_PATH}-2"] = secret()
+        here.federate(apiTokenSecretName="coreweave-2")
+        assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
 
 
 async def test_a_refused_policy_that_comes_about_late_is_taken_back_again(
