@@ -16,7 +16,7 @@ from caios_federation.core.conditions import recorded_condition
 from caios_federation.core.naming import policy_name
 from caios_federation.core.policy import Policy, digest, document
 from caios_federation.core.principal import Issuer
-from caios_federation.core.sync import meaning_of
+from caios_federation.core.sync import UNREADABLE, meaning_of
 from caios_federation.observe import events
 from caios_federation.observe.events import Event
 from caios_federation.reconcile.acting import Acting, log, subject_of
@@ -39,7 +39,7 @@ _NO_ISSUER = Finding(
 _UNSETTLED = Finding(
     Status.UNKNOWN,
     Reason.PENDING,
-    "A write of the policy got no answer and may still come about at CoreWeave; the binding stays "
+    "An earlier write of the policy got no answer and may still come about; the binding stays "
     "until the policy is looked at once more, a minute after that write",
 )
 
@@ -111,7 +111,7 @@ async def _apply(
             drifted=drifted,
         )
     synced = Finding(Status.TRUE, Reason.SYNCED, f"Policy {name!r} says what the grants say.")
-    again = policies.unsettled_seconds(name)
+    again = policies.unsettled_seconds(name, meaning_of(body))
     return Outcome(synced, frozenset(told), changed=missing, again_after_seconds=again)
 
 
@@ -133,7 +133,7 @@ async def _take_back(
     except errors.ClientError as error:
         return _failed(wanted, error)
     await release(caches, acting, binding)
-    return Outcome(events=told, again_after_seconds=policies.unsettled_seconds(name))
+    return Outcome(events=told, again_after_seconds=policies.unsettled_seconds(name, None))
 
 
 async def let_go(caches: Caches, acting: Acting, wanted: Wanted) -> Outcome:
@@ -173,12 +173,12 @@ async def _clean_up(acting: Acting, wanted: Wanted) -> Outcome:
         if left:
             missing = await _retain(policies, wanted, name)
         # While another write may come about, it is looked for; else a removal needs no LIST.
-        elif policies.unsettled_seconds(name) is None or name in await policies.current():
+        elif policies.unsettled_seconds(name, None) is None or name in await policies.current():
             await _remove(policies, binding, name)
     except errors.ClientError as error:
         finding = deletion_finding(error, wanted.federation, retains=left)
         return _blocked(binding, finding, error)
-    again = policies.unsettled_seconds(name)
+    again = policies.unsettled_seconds(name, _left(wanted) if left else None)
     if again is not None:
         return Outcome(_UNSETTLED, again_after_seconds=again)
     if not left:
@@ -205,16 +205,20 @@ async def _retain(policies: PolicySnapshot, wanted: Wanted, name: str) -> str | 
     current = (await policies.current()).get(name)
     if wanted.policy is None:
         return wanted.accepted.message if current is None else None
-    body = document(wanted.policy)
-    if current == meaning_of(body):
+    if current == _left(wanted):
         return None
     try:
-        await policies.ensure(body)
+        await policies.ensure(document(wanted.policy))
     except errors.Rejected as error:
         if current is not None:
             raise
         return str(error)
     return None
+
+
+def _left(wanted: Wanted) -> str:
+    """Return the meaning of a policy that is retained; where that cannot be read, equal to none."""
+    return UNREADABLE if wanted.policy is None else meaning_of(document(wanted.policy))
 
 
 def _policies(acting: Acting, wanted: Wanted, issuer: Issuer) -> PolicySnapshot:

@@ -84,6 +84,40 @@ async def test_a_binding_stays_until_nothing_can_come_about_that_it_would_leave_
         assert here.world.events == ["PolicyRemoved"]
 
 
+async def test_a_removal_that_got_no_answer_is_not_waited_for_once_it_is_done() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.fail("delete", 504)
+        here.delete()
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        assert await here.look() is None
+        assert (here.organization.policies, here.finalizers) == ({}, [])
+
+
+async def test_a_policy_is_retained_at_once_where_only_the_same_may_come_about_late() -> None:
+    async with managed(granted()) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.delete(deletionPolicy="Retain")
+        assert await here.look() is None
+        assert here.cluster.record == {NAME: "team-a/reader"}
+
+
+async def test_a_policy_is_not_retained_while_a_removal_of_it_may_come_about() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.federate(grantRules=[])
+        here.fail("delete", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.federate()
+        here.delete(deletionPolicy="Retain")
+        assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
+        assert (here.finalizers, here.cluster.record) == ([FINALIZER], None)
+
+
 async def test_a_retained_policy_that_an_earlier_write_widens_is_narrowed_before_its_binding_goes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -104,11 +138,17 @@ async def test_a_retained_policy_that_an_earlier_write_widens_is_narrowed_before
 
 
 async def test_another_api_token_does_not_make_a_late_write_forgotten() -> None:
-    async with managed(granted()) as here:
+    async with managed(granted(grants=[WIDE])) as here:
         here.fail("ensure", 504)
         assert isinstance(await here.try_to_look(), errors.Unavailable)
         here.heal()
         here.cluster.stored[f"{SECRET_PATH}-2"] = secret()
+        here.world.know(
+            {
+                **here.cluster.known["FederatedStorageBinding", "reader"],
+                "spec": {"serviceAccountName": "reader", "grants": [GRANT]},
+            }
+        )
         here.federate(apiTokenSecretName="coreweave-2")
         assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
 
