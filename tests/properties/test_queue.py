@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from caios_federation.clients.errors import RateLimited, Rejected, Retryable, Unavailable
+from caios_federation.clients.errors import (
+    ClientError,
+    RateLimited,
+    Rejected,
+    Retryable,
+    Unavailable,
+)
 from caios_federation.reconcile.queue import Key, Queue
 from caios_federation.settings import ReconcileSettings
 from virtual_time import VirtualLoop
@@ -369,6 +375,25 @@ def test_the_wait_that_another_system_asks_for_is_kept(kind: type[Retryable]) ->
         run.loop.advance(1.9)
         assert run.work.under_way == {}
         run.loop.advance(0.2)
+        run.succeed(A)
+
+
+@pytest.mark.parametrize("kind", [RateLimited, Rejected])
+def test_a_key_that_fails_comes_back_for_what_else_there_is_to_do(kind: type[ClientError]) -> None:
+    """The waits are for what failed, not for that."""
+    with running(first_backoff_seconds=1, longest_backoff_seconds=100) as run:
+        run.add(A)
+        for within, wait in ((60.0, 1.0), (10.0, 2.0), (3.0, 3.0), (3.0, 3.0), (0.0, 1.0)):
+            error = kind("later")
+            error.back_within_seconds = within
+            run.fail(A, error)
+            run.loop.advance(wait - 0.01)
+            assert run.work.under_way == {}
+            run.loop.advance(0.02)
+        asked = RateLimited("later", retry_after_seconds=3600)
+        asked.back_within_seconds = 10
+        run.fail(A, asked)
+        run.loop.advance(10.01)
         run.succeed(A)
 
 

@@ -124,7 +124,7 @@ policies = st.one_of(
         st.sampled_from([Reason.SYNC_FAILED, Reason.DELETE_FAILED]),
     ),
 )
-leavings = failures.map(lambda error: deletion_finding(error, FEDERATED))
+leavings = st.builds(deletion_finding, failures, st.just(FEDERATED), retains=st.booleans())
 surveys = st.builds(
     PodSurvey,
     total=st.integers(0, 3),

@@ -115,7 +115,8 @@ class Binding:
     ours: bool
     """Made by the controller for an annotated ServiceAccount, and not taken over by a user."""
     invalid: str | None = None
-    """Why the spec could not be read. It then claims nothing."""
+    """Why the spec could not be read. It then claims nothing, and says only what its deletion
+    takes."""
 
     @property
     def usable(self) -> bool:
@@ -129,7 +130,12 @@ class Binding:
         A user's comes before one that we made, then the oldest, then the lower uid; last is what
         claims nothing.
         """
-        return not self.usable, self.ours, self.meta.created, self.meta.uid
+        return not self.usable, *self.claim
+
+    @property
+    def claim(self) -> tuple[bool, str, str]:
+        """Sorts as `rank` does, whether or not a binding is being deleted or can be read."""
+        return self.ours, self.meta.created, self.meta.uid
 
 
 def first_of(*bindings: Binding | None) -> Binding | None:
@@ -151,12 +157,23 @@ def parse_binding(body: Json, *, ours: bool) -> Binding:
     except ValidationError as error:
         first = error.errors()[0]
         invalid = f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        account = mapping_of(body, "spec").get("serviceAccountName")
-        spec = BindingSpec(service_account_name=account if isinstance(account, str) else "")
+        spec = _for_deletion(mapping_of(body, "spec"))
     return Binding(
         meta=parse_meta(body),
         spec=spec,
         status=dict(mapping_of(body, "status")),
         ours=ours,
         invalid=invalid,
+    )
+
+
+def _for_deletion(raw: Json) -> BindingSpec:
+    """Return of a spec that cannot be read whose it is and what becomes of its policy."""
+    account, federation = raw.get("serviceAccountName"), raw.get("federationName")
+    # What is said in words that are not known does not ask for a removal.
+    deleted = raw.get("deletionPolicy", DeletionPolicy.DELETE) == DeletionPolicy.DELETE
+    return BindingSpec(
+        service_account_name=account if isinstance(account, str) else "",
+        federation_name=federation if isinstance(federation, str) else DEFAULT_FEDERATION,
+        deletion_policy=DeletionPolicy.DELETE if deleted else DeletionPolicy.RETAIN,
     )

@@ -182,7 +182,8 @@ ANSWERS: Final = (
         Reason.DELETE_FAILED,
         Status.FALSE,
         (ConditionType.POLICY_SYNCED,),
-        "The binding is being deleted and its policy cannot be removed, so the binding stays "
+        "The binding is being deleted and its policy cannot be removed, or with "
+        "`deletionPolicy: Retain` not be brought to what the grants say, so the binding stays "
         "until it can.",
         "Remove the cause that the message names; the deletion then completes by itself.",
     ),

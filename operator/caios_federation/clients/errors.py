@@ -20,6 +20,9 @@ ClientError                 message safe to show: no token, no body but known fi
 class ClientError(Exception):
     """Another system did not do what it was asked to."""
 
+    back_within_seconds: float | None = None
+    """When who met it has something else to do, whatever is to be waited for; None for never."""
+
 
 class Retryable(ClientError):
     """Trying again may help."""

@@ -43,11 +43,13 @@ def federation_exists(seen: ObservedBinding) -> Finding | None:
 
 def no_other_holder(seen: ObservedBinding) -> Finding | None:
     """Find another binding that has the ServiceAccount already."""
-    mine, holder = seen.binding.meta, seen.holder
-    if holder is None or holder.meta.uid == mine.uid:
+    mine, holder = seen.binding, seen.holder
+    if holder is None or holder.meta.uid == mine.meta.uid:
         return None
-    account = seen.binding.spec.service_account_name
-    which = "a user's" if seen.binding.ours else "the older"  # a user's wins, whatever its age
+    if mine.meta.deleting and mine.claim < holder.claim:
+        return None  # it had the account until it was deleted, and lost it to nobody
+    account = mine.spec.service_account_name
+    which = "a user's" if mine.ours else "the older"  # a user's wins, whatever its age
     return Finding(
         Status.FALSE,
         Reason.CONFLICT,

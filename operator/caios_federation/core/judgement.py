@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from caios_federation.api.binding import Binding, Injection
+from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import Finding, Status
 from caios_federation.api.objects import Json
 from caios_federation.core.checks import (
@@ -55,18 +55,19 @@ def judge(seen: ObservedBinding) -> Judgement:
 
 def judge_new_pods(
     judged: Judgement, left_alone: Collection[str], now: dt.datetime, spreading: dt.timedelta
-) -> NewPods:
+) -> NewPods | None:
     """Return what new Pods of the ServiceAccount are given by the binding, and since when.
 
     Pods are injected too while the binding is refused for what it grants, so that makes no
-    difference. `left_alone` are namespaces without injection; `spreading` is how long another
-    issuer takes to reach every replica of the webhook.
+    difference. None where that cannot be told, nor could be before. `left_alone` are namespaces
+    without injection; `spreading` is how long another issuer takes to reach every replica of the
+    webhook.
     """
     seen = judged.seen
     before = read_new_pods(seen.binding.status)
     if spec_understood(seen) or issuer_known(seen):
         # What the webhook does meanwhile is not known: nothing has changed, as far as we know.
-        return before or NewPods(Injection.DISABLED, None, now)
+        return before
     given = principal_given(judged.sources, seen.namespace_labels, left_alone)
     return remember_new_pods(
         before,

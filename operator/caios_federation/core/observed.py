@@ -38,7 +38,8 @@ class Acted:
     verified_at: str | None = None
     """When credentials were last issued, RFC 3339."""
     new_pods: NewPods | None = None
-    """What new Pods are given: remembered, whether or not the binding is in force."""
+    """What new Pods are given: remembered, whether or not the binding is in force. None where
+    that is not known."""
     pods: PodSurvey | None = None
     """None where no Pod is to be injected."""
 

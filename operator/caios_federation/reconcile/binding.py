@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Final
 
 from caios_federation.api.binding import Binding
@@ -153,18 +154,18 @@ async def _verify(acting: Acting, judged: Judgement, policy: Outcome) -> Outcome
     return await verify(acting, identity)
 
 
-def _new_pods(acting: Acting, judged: Judgement) -> NewPods:
+def _new_pods(acting: Acting, judged: Judgement) -> NewPods | None:
     settings, now = acting.settings, acting.clock().replace(microsecond=0)
     spreading = dt.timedelta(seconds=round(_SPREADING * settings.caches.audit_period_seconds))
     return judge_new_pods(judged, namespaces_left_alone(settings.namespace), now, spreading)
 
 
 async def _look_at_pods(
-    acting: Acting, restarts: Restarts, judged: Judgement, new_pods: NewPods
+    acting: Acting, restarts: Restarts, judged: Judgement, new_pods: NewPods | None
 ) -> tuple[PodSurvey | None, Outcome]:
     """Survey the Pods of the binding, and restart those that missed injection if it says so."""
     settings, seen = acting.settings, judged.seen
-    if judged.values is None or not new_pods.injected:
+    if judged.values is None or new_pods is None or not new_pods.injected:
         return None, Outcome()
     place = Placement(**settings.pods.model_dump())
     status = seen.federation.status if seen.federation else {}
@@ -210,12 +211,15 @@ async def _write(
 
 
 def _again(outcomes: tuple[Outcome, ...]) -> float | None:
-    """Raise what went wrong first, else return when the earliest step wants to be taken again."""
+    """Return when the earliest step wants to be taken again; raise with that what went wrong."""
+    waits = [o.again_after_seconds for o in outcomes if o.again_after_seconds is not None]
+    soonest = min(waits, default=None)
     for outcome in outcomes:
         if outcome.error is not None:
-            raise outcome.error
-    waits = [o.again_after_seconds for o in outcomes if o.again_after_seconds is not None]
-    return min(waits, default=None)
+            error = copy(outcome.error)  # others may be told the same one, and want another wait
+            error.back_within_seconds = soonest
+            raise error from outcome.error
+    return soonest
 
 
 def _events(judged: Judgement) -> frozenset[Event]:

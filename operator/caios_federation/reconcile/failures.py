@@ -20,6 +20,10 @@ _REASONS: Final[tuple[tuple[type[errors.ClientError], Reason], ...]] = (
     (errors.Rejected, Reason.REJECTED),
 )
 """The first that fits decides; what fits none is SyncFailed."""
+_RETAINS: Final = (
+    "its policy says what its grants say: change grants that are refused, or set "
+    "spec.deletionPolicy to Delete"
+)
 _UNKNOWN: Final = frozenset({Reason.PENDING, Reason.API_UNAVAILABLE})
 
 
@@ -31,13 +35,13 @@ def policy_finding(error: errors.ClientError, federation: Federation) -> Finding
     return Finding(status, reason, f"{_problem(error, federation)}; the policy is as it was before")
 
 
-def deletion_finding(error: errors.ClientError, federation: Federation) -> Finding:
+def deletion_finding(
+    error: errors.ClientError, federation: Federation, *, retains: bool
+) -> Finding:
     """Return what `error` says about a binding that cannot be let go."""
-    return Finding(
-        Status.FALSE,
-        Reason.DELETE_FAILED,
-        f"{_problem(error, federation)}; the binding stays until its policy is removed",
-    )
+    until = _RETAINS if retains else "its policy is removed"
+    message = f"{_problem(error, federation)}; the binding stays until {until}"
+    return Finding(Status.FALSE, Reason.DELETE_FAILED, message)
 
 
 def rights_finding(error: errors.Terminal, reason: Reason) -> Finding:

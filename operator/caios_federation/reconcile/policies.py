@@ -16,7 +16,7 @@ from caios_federation.core.conditions import recorded_condition
 from caios_federation.core.naming import policy_name
 from caios_federation.core.policy import Policy, digest, document
 from caios_federation.core.principal import Issuer
-from caios_federation.core.sync import meaning_of
+from caios_federation.core.sync import UNREADABLE, meaning_of
 from caios_federation.observe import events
 from caios_federation.observe.events import Event
 from caios_federation.reconcile.acting import Acting, log, subject_of
@@ -34,6 +34,13 @@ _NO_ISSUER = Finding(
     Reason.DELETE_FAILED,
     "The cluster's issuer is not known, and with it the policy's name; the condition "
     "IssuerDiscovered of the StorageFederation says why",
+)
+
+_UNSETTLED = Finding(
+    Status.UNKNOWN,
+    Reason.PENDING,
+    "An earlier write of the policy got no answer and may still come about; the binding stays "
+    "until the policy is looked at once more, a minute after that write",
 )
 
 
@@ -91,7 +98,7 @@ async def _apply(
             await policies.ensure(body)
         except errors.ClientError as error:
             return _failed(wanted, error)
-        drifted = _said_synced(binding, digest(policy))
+        drifted = _said_synced(binding, digest(policy)) and not policies.came_late(name)
         told.add(_applied(binding, policy, drifted=drifted))
         if drifted:
             acting.metrics.drift_repaired()
@@ -104,7 +111,7 @@ async def _apply(
             drifted=drifted,
         )
     synced = Finding(Status.TRUE, Reason.SYNCED, f"Policy {name!r} says what the grants say.")
-    again = policies.unsettled_seconds(name)
+    again = policies.unsettled_seconds(name, meaning_of(body))
     return Outcome(synced, frozenset(told), changed=missing, again_after_seconds=again)
 
 
@@ -126,7 +133,7 @@ async def _take_back(
     except errors.ClientError as error:
         return _failed(wanted, error)
     await release(caches, acting, binding)
-    return Outcome(events=told, again_after_seconds=policies.unsettled_seconds(name))
+    return Outcome(events=told, again_after_seconds=policies.unsettled_seconds(name, None))
 
 
 async def let_go(caches: Caches, acting: Acting, wanted: Wanted) -> Outcome:
@@ -134,54 +141,91 @@ async def let_go(caches: Caches, acting: Acting, wanted: Wanted) -> Outcome:
 
     Raises ClientError when the binding cannot be written.
     """
-    binding, federation = wanted.binding, wanted.federation
-    if words.POLICY_FINALIZER not in binding.meta.finalizers:
+    if words.POLICY_FINALIZER not in wanted.binding.meta.finalizers:
         return Outcome()
+    cleaned = Outcome()
+    if wanted.federation.spec.policy_management is PolicyManagement.MANAGED:
+        cleaned = await _clean_up(acting, wanted)
+    if cleaned.finding is None:
+        await release(caches, acting, wanted.binding)
+    return cleaned
+
+
+async def _clean_up(acting: Acting, wanted: Wanted) -> Outcome:
+    """See to what a binding leaves behind; a finding says why it has to stay for now.
+
+    Raises ClientError when the record of retained policies cannot be written.
+    """
+    binding, accepted = wanted.binding, wanted.accepted
     retains = binding.spec.deletion_policy is DeletionPolicy.RETAIN
-    told = frozenset[Event]()
-    if federation.spec.policy_management is PolicyManagement.MANAGED:
-        if wanted.issuer is None:
-            unknown = errors.Unavailable("the cluster's issuer is not known")
-            return _blocked(binding, _NO_ISSUER, unknown)
-        if retains and wanted.accepted.status is Status.UNKNOWN:
-            unknown = errors.Unavailable(wanted.accepted.message)
-            finding = Finding(Status.FALSE, Reason.DELETE_FAILED, wanted.accepted.message)
-            return _blocked(binding, finding, unknown)
-        name = policy_name(wanted.issuer, binding.meta.namespace, binding.meta.name)
-        # What the binding may not have, or does not ask for any more, is not retained.
-        left = wanted.policy if retains else None
-        try:
-            await _leave_behind(acting, wanted, wanted.issuer, name, left)
-        except errors.ClientError as error:
-            return _blocked(binding, deletion_finding(error, federation), error)
-        if left is None:
-            told = frozenset({_removed(binding, name, wanted.accepted if retains else None)})
-        else:
-            await acting.retained.add(name, binding.meta.key)
-            log.info(
-                "policy retained",
-                namespace=binding.meta.namespace,
-                name=binding.meta.name,
-                policyName=name,
-            )
-            told = frozenset({_retained(acting, binding, name)})
-    await release(caches, acting, binding)
-    return Outcome(events=told)
+    if wanted.issuer is None:
+        unknown = errors.Unavailable("the cluster's issuer is not known")
+        return _blocked(binding, _NO_ISSUER, unknown)
+    if retains and accepted.status is Status.UNKNOWN:
+        finding = Finding(Status.FALSE, Reason.DELETE_FAILED, accepted.message)
+        return _blocked(binding, finding, errors.Unavailable(accepted.message))
+    name = policy_name(wanted.issuer, binding.meta.namespace, binding.meta.name)
+    # What the binding may not have, or does not ask for any more, is not retained.
+    left = retains and (wanted.policy is not None or binding.invalid is not None)
+    missing = None
+    try:
+        policies = _policies(acting, wanted, wanted.issuer)
+        if left:
+            missing = await _retain(policies, wanted, name)
+        # While another write may come about, it is looked for; else a removal needs no LIST.
+        elif policies.unsettled_seconds(name, None) is None or name in await policies.current():
+            await _remove(policies, binding, name)
+    except errors.ClientError as error:
+        finding = deletion_finding(error, wanted.federation, retains=left)
+        return _blocked(binding, finding, error)
+    again = policies.unsettled_seconds(name, _left(wanted) if left else None)
+    if again is not None:
+        return Outcome(_UNSETTLED, again_after_seconds=again)
+    if not left:
+        told = _removed(binding, name, accepted if retains else None)
+    elif missing is not None:
+        told = _none_to_retain(binding, name, missing)
+    else:
+        await acting.retained.add(name, binding.meta.key)
+        log.info(
+            "policy retained",
+            namespace=binding.meta.namespace,
+            name=binding.meta.name,
+            policyName=name,
+        )
+        told = _retained(acting, binding, name)
+    return Outcome(events=frozenset({told}))
 
 
-async def _leave_behind(
-    acting: Acting, wanted: Wanted, issuer: Issuer, name: str, left: Policy | None
-) -> None:
-    """Have CoreWeave hold exactly `left` under the name of a binding that goes."""
+async def _retain(policies: PolicySnapshot, wanted: Wanted, name: str) -> str | None:
+    """Have a policy that is left say what its grants say; return why there is none to leave.
+
+    Where the grants cannot be read, it is left as it is.
+    """
+    current = (await policies.current()).get(name)
+    if wanted.policy is None:
+        return wanted.accepted.message if current is None else None
+    if current == _left(wanted):
+        return None
+    try:
+        await policies.ensure(document(wanted.policy))
+    except errors.Rejected as error:
+        if current is not None:
+            raise
+        return str(error)
+    return None
+
+
+def _left(wanted: Wanted) -> str:
+    """Return the meaning of a policy that is retained; where that cannot be read, equal to none."""
+    return UNREADABLE if wanted.policy is None else meaning_of(document(wanted.policy))
+
+
+def _policies(acting: Acting, wanted: Wanted, issuer: Issuer) -> PolicySnapshot:
     remote = acting.organizations.of(wanted.federation, issuer)
     if remote is None:
         raise TokenMissing("spec.apiTokenSecretName is not set")
-    if left is None:
-        await _remove(remote.policies, wanted.binding, name)
-        return
-    body = document(left)
-    if (await remote.policies.current()).get(name) != meaning_of(body):
-        await remote.policies.ensure(body)
+    return remote.policies
 
 
 async def abandon(
@@ -243,11 +287,22 @@ def _removed(binding: Binding, name: str, unretained: Finding | None = None) -> 
 
 
 def _retained(acting: Acting, binding: Binding, name: str) -> Event:
+    because = "as spec.deletionPolicy Retain says"
+    if binding.invalid is not None:
+        because = f"since the spec cannot be read ({binding.invalid}) and asks for no removal"
     return events.policy_retained(
         subject_of(binding),
-        f"Policy {name!r} is left at CoreWeave with all that it allows, as spec.deletionPolicy "
-        "Retain says; to end that, remove it in the Console, and its name from ConfigMap "
+        f"Policy {name!r} is left at CoreWeave with all that it allows, {because}; to end that, "
+        "remove it in the Console, and its name from ConfigMap "
         f"{acting.settings.namespace}/{words.RETAINED_POLICIES}",
+    )
+
+
+def _none_to_retain(binding: Binding, name: str, why: str) -> Event:
+    return events.policy_sync_failed(
+        subject_of(binding),
+        f"Policy {name!r} is not at CoreWeave and cannot be written, so nothing is retained, "
+        f"although spec.deletionPolicy does not say Delete: {why}",
     )
 
 

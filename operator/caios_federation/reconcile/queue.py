@@ -149,27 +149,42 @@ class Queue:
         try:
             again = await self._reconcile(key)
         except Retryable as error:
-            self._retry(key, str(error), least=error.retry_after_seconds or 0)
+            least = error.retry_after_seconds or 0
+            self._retry(key, str(error), least=least, most=error.back_within_seconds)
             return Result.RETRY
         except ClientError as error:
-            self._retry(key, str(error))
+            self._retry(key, str(error), most=error.back_within_seconds)
             return Result.FAILED
         except Exception as error:  # noqa: BLE001  # the edge of a queue item
             self._retry(key, f"{type(error).__name__}: {error}"[:256], exc_info=True)
             return Result.FAILED
         self._failures.pop(key, None)
         if again is not None:
-            # At least the first backoff, lest a key that wants no wait keeps a worker busy.
-            least = self._settings.first_backoff_seconds
-            self._later(key, max(again, least) * self._jitter())
+            self._later(key, self._wait(again))
         return Result.CHANGED if wrote() else Result.UNCHANGED
 
-    def _retry(self, key: Key, problem: str, *, least: float = 0, exc_info: bool = False) -> None:
+    def _wait(self, wanted: float) -> float:
+        # At least the first backoff, lest a key that wants no wait keeps a worker busy.
+        return max(wanted, self._settings.first_backoff_seconds) * self._jitter()
+
+    def _retry(
+        self,
+        key: Key,
+        problem: str,
+        *,
+        least: float = 0,
+        most: float | None = None,
+        exc_info: bool = False,
+    ) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         jitter = self._jitter()
         # Not before the moment that the other system asks for: that is a bound, not an estimate.
         # And not all in that moment, which many may have been told.
         delay = max(self.backoff_seconds(failures) * jitter, least * (1 + abs(jitter - 1)))
+        if most is not None:
+            # There is something else to do by then. CoreWeave, which may ask for an hour, is left
+            # alone all the same: its client sees to that.
+            delay = min(delay, self._wait(most))
         log.warning(
             "reconcile failed",
             kind=key.kind,

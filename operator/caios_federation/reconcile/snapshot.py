@@ -79,10 +79,22 @@ class PolicySnapshot:
         """Until when it is the answer, and what went wrong."""
         self._written: dict[str, tuple[float, str | None]] = {}
         """When we wrote which meaning, None for a removal."""
-        self._late: dict[str, float] = {}
-        """Policies of which a write got no answer, and until when it may still come about."""
+        self._late: dict[tuple[str, str | None], float] = {}
+        """Writes that got no answer, by policy and meaning, and until when they may come about."""
+        self._came_late = frozenset[str]()
+        """Policies of which a write may have come about late before the last LIST."""
         self._place = Place() if place is None else place
+        for other in self._place.snapshots:  # such as that of the former API token
+            wrote, late = other.writes()
+            self._written.update(wrote)
+            self._late.update(late)
         self._place.snapshots.add(self)
+
+    def writes(
+        self,
+    ) -> tuple[Mapping[str, tuple[float, str | None]], Mapping[tuple[str, str | None], float]]:
+        """Return what was written and when, and until when what got no answer may come about."""
+        return self._written, self._late
 
     def owned(self, name: str) -> bool:
         """Tell whether a policy may be touched: its name has this cluster's prefix."""
@@ -127,10 +139,22 @@ class PolicySnapshot:
         """Return what `current` would without listing; nothing while it would have to list."""
         return self._known or {}
 
-    def unsettled_seconds(self, name: str) -> float | None:
-        """Return in how many seconds to look at a policy again, if something may change it."""
-        until = self._late.get(name)
-        return None if until is None else max(until - self._clock(), 0)
+    def unsettled_seconds(self, name: str, wanted: str | None) -> float | None:
+        """Return in how many seconds to look at a policy again, if a late write may change it.
+
+        `wanted` is the meaning that it is to have, None for a removal: what comes about late and
+        says the same changes nothing.
+        """
+        late = [
+            until
+            for (policy, meaning), until in self._late.items()
+            if policy == name and meaning != wanted
+        ]
+        return max(max(late) - self._clock(), 0) if late else None
+
+    def came_late(self, name: str) -> bool:
+        """Tell whether what the last LIST shows of a policy may be a late write of our own."""
+        return name in self._came_late
 
     async def ensure(self, document: Json) -> None:
         """Create or replace one of our policies. Raises ClientError."""
@@ -166,7 +190,7 @@ class PolicySnapshot:
             except (errors.Unavailable, asyncio.CancelledError) as error:
                 if not isinstance(error, errors.Unavailable) or error.unanswered:
                     for snapshot in self._place.snapshots:
-                        snapshot.unanswered(name)
+                        snapshot.unanswered(name, meaning)
                 raise
             for snapshot in self._place.snapshots:
                 snapshot.wrote(name, meaning)
@@ -187,9 +211,9 @@ class PolicySnapshot:
 
         return as_before
 
-    def unanswered(self, name: str) -> None:
+    def unanswered(self, name: str, meaning: str | None) -> None:
         """Note that a write of a policy may still come about, whatever is written by then."""
-        self._late[name] = self._clock() + _LATE_SECONDS
+        self._late[name, meaning] = self._clock() + _LATE_SECONDS
 
     async def _list(self) -> Mapping[str, str]:
         began = self._clock()
@@ -204,11 +228,13 @@ class PolicySnapshot:
         known = {name: meaning_of(body) for name, body in listed.items() if self.owned(name)}
         horizon = began - _SETTLE_SECONDS
         self._written = {name: told for name, told in self._written.items() if told[0] > horizon}
+        late = frozenset(name for name, _ in self._late)
         for name, (_, meaning) in self._written.items():
             # A write that came about late is after the last one of ours, so that is not believed.
-            if name not in self._late or meaning == UNREADABLE:
+            if name not in late or meaning == UNREADABLE:
                 _put(known, name, meaning)
-        self._late = {name: until for name, until in self._late.items() if until > began}
+        self._came_late = late
+        self._late = {what: until for what, until in self._late.items() if until > began}
         self._known, self._failure, self.unswept = known, None, True
         return known
 

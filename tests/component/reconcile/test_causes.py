@@ -103,6 +103,19 @@ async def team() -> AsyncIterator[Team]:
         yield team
 
 
+async def test_an_issuer_that_was_not_known_at_first_is_no_cause(team: Team) -> None:
+    """A status that is lost, or of an earlier version, and a discovery that fails meanwhile."""
+    team.here.caches.issuer = None
+    team.run(issuer=None)
+    await team.look(after=60)
+    assert "newPods" not in team.here.caches.bindings.objects["team-a/reader"].status
+    team.here.caches.issuer = builders.ISSUER
+    await team.look(after=SPREAD)
+    assert "was restarted and its new Pods missed injection too" in team.told
+    await team.look(after=HOUR)
+    assert team.api.patches == 0
+
+
 async def test_another_issuer_is_cause_for_one_restart(team: Team) -> None:
     team.here.caches.issuer = FORMER
     team.run(issuer=FORMER)

@@ -10,9 +10,11 @@ from component.reconcile.managed import (
     GRANT,
     NAME,
     OPEN_RULE,
+    SECRET_PATH,
     Managed,
     granted,
     managed,
+    secret,
 )
 
 WIDE = {**GRANT, "buckets": ["*"]}
@@ -26,8 +28,9 @@ def pass_time(here: Managed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote.policies, "_clock", lambda: later)
 
 
+@pytest.mark.parametrize("lists_first", [False, True])
 async def test_a_wider_policy_that_comes_about_late_is_narrowed_again(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, *, lists_first: bool
 ) -> None:
     async with managed(granted(grants=[WIDE])) as here:
         here.fail("ensure", 504)
@@ -44,30 +47,110 @@ async def test_a_wider_policy_that_comes_about_late_is_narrowed_again(
         narrow = here.organization.policies[NAME]
         here.organization.policies[NAME] = _wider(narrow)
         pass_time(here, monkeypatch)
-        assert await here.look() is None
-        assert meaning_of(here.organization.policies[NAME]) == meaning_of(narrow)
-        assert here.world.events[-1] == "DriftRepaired"
+        if lists_first:
+            await here.look_at_federation()
         here.steps()
+        assert await here.look() is None
+        assert "ensure" in here.steps()
+        assert meaning_of(here.organization.policies[NAME]) == meaning_of(narrow)
+        assert "DriftRepaired" not in here.world.events, "it was our own write"
+        counted = here.world.acting.metrics.registry
+        assert counted.get_sample_value("caios_federation_drift_repairs_total") == 0
         assert await here.look() is None
         assert here.steps() == ["pods"]
 
 
-async def test_a_policy_that_comes_about_after_its_binding_went_is_removed(
+async def test_a_binding_stays_until_nothing_can_come_about_that_it_would_leave_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with managed(granted()) as here:
         here.fail("ensure", 504)
         assert isinstance(await here.try_to_look(), errors.Unavailable)
-        assert here.finalizers == [FINALIZER]
         here.heal()
         here.delete()
+        here.steps()
+        again = await here.look()
+        assert again == pytest.approx(snapshot._LATE_SECONDS, abs=5)
+        assert here.steps() == ["delete", "status"]
+        assert here.told("PolicySynced") == ("Unknown", "Pending")
+        assert "got no answer" in here.condition("PolicySynced")["message"]
         await here.look()
-        assert here.finalizers == []
+        assert here.steps() == []
         here.organization.policies[NAME] = {"version": "v1alpha1", "name": NAME, "statements": []}
         pass_time(here, monkeypatch)
-        here.watch()
-        await here.look_at_federation()
+        assert await here.look() is None
+        assert here.steps() == ["list", "delete", "release"]
         assert here.organization.policies == {}
+        assert here.world.events == ["PolicyRemoved"]
+
+
+async def test_a_removal_that_got_no_answer_is_not_waited_for_once_it_is_done() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.fail("delete", 504)
+        here.delete()
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        assert await here.look() is None
+        assert (here.organization.policies, here.finalizers) == ({}, [])
+
+
+async def test_a_policy_is_retained_at_once_where_only_the_same_may_come_about_late() -> None:
+    async with managed(granted()) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.delete(deletionPolicy="Retain")
+        assert await here.look() is None
+        assert here.cluster.record == {NAME: "team-a/reader"}
+
+
+async def test_a_policy_is_not_retained_while_a_removal_of_it_may_come_about() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.federate(grantRules=[])
+        here.fail("delete", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.federate()
+        here.delete(deletionPolicy="Retain")
+        assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
+        assert (here.finalizers, here.cluster.record) == ([FINALIZER], None)
+
+
+async def test_a_retained_policy_that_an_earlier_write_widens_is_narrowed_before_its_binding_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with managed(granted(grants=[WIDE])) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.delete(deletionPolicy="Retain", grants=[GRANT])
+        assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
+        assert (here.finalizers, here.cluster.record) == ([FINALIZER], None)
+        narrow = here.organization.policies[NAME]
+        here.organization.policies[NAME] = _wider(narrow)
+        pass_time(here, monkeypatch)
+        assert await here.look() is None
+        assert here.organization.policies[NAME] == narrow
+        assert here.cluster.record == {NAME: "team-a/reader"}
+        assert here.world.events == ["PolicyRetained"]
+
+
+async def test_another_api_token_does_not_make_a_late_write_forgotten() -> None:
+    async with managed(granted(grants=[WIDE])) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        here.cluster.stored[f"{SECRET_PATH}-2"] = secret()
+        here.world.know(
+            {
+                **here.cluster.known["FederatedStorageBinding", "reader"],
+                "spec": {"serviceAccountName": "reader", "grants": [GRANT]},
+            }
+        )
+        here.federate(apiTokenSecretName="coreweave-2")
+        assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
 
 
 async def test_a_refused_policy_that_comes_about_late_is_taken_back_again(

@@ -73,6 +73,7 @@ async def test_retain_retains_nothing_that_the_rules_refuse() -> None:
         here.delete(deletionPolicy="Retain")
         assert isinstance(await here.try_to_look(), errors.Unavailable)
         assert here.finalizers == [FINALIZER]
+        assert "until its policy is removed" in here.condition("PolicySynced")["message"]
         here.heal()
         await here.look()
         assert here.organization.policies == {}
@@ -80,6 +81,38 @@ async def test_retain_retains_nothing_that_the_rules_refuse() -> None:
         (told,) = removals(here)
         assert told.startswith(f"Policy '{NAME}' is removed, although spec.deletionPolicy says")
         assert told.endswith("because the binding is not accepted (GrantNotAllowed)")
+
+
+def waiting(created: str) -> builders.Json:
+    """Return another binding of the ServiceAccount."""
+    other = builders.binding("other", serviceAccountName="reader", grants=[GRANT])
+    other["metadata"]["creationTimestamp"] = created
+    return other
+
+
+async def test_retain_retains_the_policy_of_a_binding_whose_successor_waits_already() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.world.know(waiting("2026-11-24T11:00:00Z"))
+        await here.look("other")
+        assert here.told("Accepted", "other") == ("False", "Conflict")
+        here.delete(deletionPolicy="Retain")
+        await here.look()
+        assert NAME in here.organization.policies
+        assert here.cluster.record == {NAME: "team-a/reader"}
+        await here.look("other")
+        assert here.told("Accepted", "other") == ("True", "Accepted")
+        assert len(here.organization.policies) == 2
+
+
+async def test_retain_retains_nothing_of_a_binding_that_lost_its_service_account() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.world.know(waiting("2026-11-24T09:00:00Z"))
+        here.delete(deletionPolicy="Retain")
+        await here.look()
+        assert NAME not in here.organization.policies
+        assert removals(here)[-1].endswith("because the binding is not accepted (Conflict)")
 
 
 async def test_retain_retains_no_grants_that_are_gone() -> None:
@@ -107,6 +140,71 @@ async def test_what_is_retained_is_what_the_grants_say_last() -> None:
         assert meaning_of(here.organization.policies[NAME]) != meaning_of(wide)
         assert "public/" in str(here.organization.policies[NAME])
         assert here.cluster.record == {NAME: "team-a/reader"}
+
+
+async def test_a_policy_that_is_refused_keeps_a_binding_that_retains_the_one_before() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        before = here.organization.policies[NAME]
+        here.delete(deletionPolicy="Retain", grants=[{**GRANT, "buckets": ["logs"]}])
+        here.fail("ensure", 400, message="no such bucket")
+        assert isinstance(await here.try_to_look(), errors.Rejected)
+        assert (here.organization.policies[NAME], here.finalizers) == (before, [FINALIZER])
+        told = here.condition("PolicySynced")["message"]
+        assert "no such bucket" in told
+        assert "until its policy says what its grants say" in told
+        here.delete(deletionPolicy="Delete")
+        await here.look()
+        assert (here.organization.policies, here.finalizers) == ({}, [])
+
+
+async def test_a_binding_whose_policy_was_never_taken_goes_as_there_is_none_to_retain() -> None:
+    async with managed(granted(deletionPolicy="Retain")) as here:
+        here.fail("ensure", 400, message="no such bucket")
+        assert isinstance(await here.try_to_look(), errors.Rejected)
+        assert here.finalizers == [FINALIZER]
+        here.delete()
+        assert await here.look() is None
+        assert (here.finalizers, here.cluster.record) == ([], None)
+        assert here.world.events == ["PolicySyncFailed"] * 2
+        posted = [seen.json for seen in here.world.server.seen if seen.path.endswith("/events")]
+        assert "nothing is retained" in posted[-1]["message"]
+        assert "no such bucket" in posted[-1]["message"]
+
+
+@pytest.mark.parametrize("said", ["Retain", "AsTheNextVersionSays"])
+async def test_a_policy_is_retained_as_it_is_where_the_spec_cannot_be_read(said: str) -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        before = here.organization.policies[NAME]
+        here.delete(deletionPolicy=said, audience=5)
+        here.steps()
+        assert await here.look() is None
+        assert here.steps() == ["record", "create record", "release"]
+        assert here.organization.policies == {NAME: before}
+        assert here.cluster.record == {NAME: "team-a/reader"}
+        posted = [seen.json for seen in here.world.server.seen if seen.path.endswith("/events")]
+        assert posted[-1]["reason"] == "PolicyRetained"
+        assert "the spec cannot be read (spec.audience: " in posted[-1]["message"]
+
+
+async def test_a_policy_is_removed_as_asked_where_the_rest_of_the_spec_cannot_be_read() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.delete(deletionPolicy="Delete", audience=5)
+        await here.look()
+        assert (here.organization.policies, here.finalizers) == ({}, [])
+
+
+async def test_a_spec_that_cannot_be_read_and_has_no_policy_retains_none() -> None:
+    async with managed(granted()) as here:
+        await here.look()
+        here.organization.policies.clear()
+        here.restart()  # what was just written is believed more than a LIST
+        here.delete(deletionPolicy="Retain", audience=5)
+        assert await here.look() is None
+        assert (here.finalizers, here.cluster.record) == ([], None)
+        assert here.world.events[-1] == "PolicySyncFailed"
 
 
 async def test_nothing_is_retained_before_it_can_be_judged() -> None:

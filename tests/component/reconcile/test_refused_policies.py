@@ -63,6 +63,19 @@ async def test_a_wait_that_coreweave_asks_for_reaches_the_queue() -> None:
         assert error.retry_after_seconds == 40
 
 
+async def test_pods_that_missed_are_looked_at_all_through_such_a_wait() -> None:
+    async with managed(granted(), builders.binding("other", grants=[GRANT])) as here:
+        here.cluster.pods = [builders.pod()]
+        here.fail("list", 429, retry_after="3600")
+        error = await here.try_to_look()
+        assert isinstance(error, errors.RateLimited)
+        assert error.back_within_seconds == here.world.acting.settings.reconcile.missed_seconds
+        here.cluster.pods = []
+        told = await here.try_to_look("other")
+        assert told is not None
+        assert told.back_within_seconds is None, "it shares the answer, but not the wait"
+
+
 async def test_other_bindings_keep_to_the_wait_too_and_say_why() -> None:
     others = [builders.binding(f"b{n}", grants=[GRANT]) for n in range(5)]
     async with managed(granted(), *others) as here:

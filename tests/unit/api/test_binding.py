@@ -5,6 +5,7 @@ import pytest
 from builders import binding
 from caios_federation.api.binding import (
     Access,
+    BindingSpec,
     Containers,
     DeletionPolicy,
     Endpoint,
@@ -13,6 +14,8 @@ from caios_federation.api.binding import (
     Listing,
     parse_binding,
 )
+
+GRANT = {"name": "data", "buckets": ["data"], "access": "ReadOnly"}
 
 
 def test_what_is_left_out_has_its_default() -> None:
@@ -71,6 +74,33 @@ def test_a_spec_that_cannot_be_read_is_marked_and_says_why(
     parsed = parse_binding(raw, ours=False)
     assert (parsed.invalid or "").startswith(expected)
     assert not parsed.usable
+
+
+def unreadable(**spec: object) -> BindingSpec:
+    raw = binding(audience=5, grants=[GRANT])
+    raw["spec"].update(spec)
+    parsed = parse_binding(raw, ours=False)
+    assert parsed.invalid is not None
+    return parsed.spec
+
+
+def test_of_a_spec_that_cannot_be_read_what_its_deletion_takes_is_read() -> None:
+    spec = unreadable(federationName="other", deletionPolicy="Retain")
+    assert spec.service_account_name == "reader"
+    assert spec.federation_name == "other"
+    assert spec.deletion_policy is DeletionPolicy.RETAIN
+    assert (spec.grants, spec.audience) == ((), None)
+
+
+def test_of_a_spec_that_cannot_be_read_the_defaults_are_as_usual() -> None:
+    spec = unreadable()
+    assert spec.federation_name == "default"
+    assert spec.deletion_policy is DeletionPolicy.DELETE
+
+
+@pytest.mark.parametrize("said", ["Orphan", "delete", None, 5, ["Delete"], {}])
+def test_a_deletion_policy_that_cannot_be_read_asks_for_no_removal(said: object) -> None:
+    assert unreadable(deletionPolicy=said).deletion_policy is DeletionPolicy.RETAIN
 
 
 @pytest.mark.parametrize("spec", [None, [], ["a"], "text", 5, True])
