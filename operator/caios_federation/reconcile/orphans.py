@@ -45,12 +45,15 @@ def _orphan(
     """Return a policy of ours that no binding has, as of now.
 
     Bindings come while others are asked, and go, leaving a name on the record of what is retained.
-    A binding without grants and without our finalizer has none, whatever there is of its name.
+    A binding without grants and without our finalizer has none, whatever there is of its name; of
+    one whose spec cannot be read, nobody can say that.
     """
     expected = {
         policy_name(issuer, binding.meta.namespace, binding.meta.name)
         for binding in caches.bindings.objects.values()
-        if binding.spec.grants or words.POLICY_FINALIZER in binding.meta.finalizers
+        if binding.spec.grants
+        or binding.invalid is not None
+        or words.POLICY_FINALIZER in binding.meta.finalizers
     }
     current = policies.known()
     expected |= retained

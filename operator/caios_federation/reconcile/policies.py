@@ -132,8 +132,11 @@ async def _take_back(
             told = frozenset({_removed(binding, name)})
     except errors.ClientError as error:
         return _failed(wanted, error)
-    await release(caches, acting, binding)
-    return Outcome(events=told, again_after_seconds=policies.unsettled_seconds(name, None))
+    again = policies.unsettled_seconds(name, None)
+    if again is None:
+        await release(caches, acting, binding)
+    # Else it stays held: what comes about late would be nobody's.
+    return Outcome(events=told, again_after_seconds=again)
 
 
 async def let_go(caches: Caches, acting: Acting, wanted: Wanted) -> Outcome:

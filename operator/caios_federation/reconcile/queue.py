@@ -182,8 +182,8 @@ class Queue:
         # And not all in that moment, which many may have been told.
         delay = max(self.backoff_seconds(failures) * jitter, least * (1 + abs(jitter - 1)))
         if most is not None:
-            # There is something else to do by then. CoreWeave, which may ask for an hour, is left
-            # alone all the same: its client sees to that.
+            # There is something else to do by then. Where CoreWeave asks for an hour, its client
+            # keeps to that all the same; what was refused otherwise is tried along.
             delay = min(delay, self._wait(most))
         log.warning(
             "reconcile failed",

@@ -169,6 +169,24 @@ async def test_a_refused_policy_that_comes_about_late_is_taken_back_again(
         assert here.organization.policies == {}
 
 
+async def test_a_policy_that_nobody_asks_for_any_more_is_looked_for_until_none_can_come_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with managed(granted(grants=[WIDE])) as here:
+        here.fail("ensure", 504)
+        assert isinstance(await here.try_to_look(), errors.Unavailable)
+        here.heal()
+        known = here.cluster.known["FederatedStorageBinding", "reader"]
+        here.world.know({**known, "spec": {"serviceAccountName": "reader"}})
+        assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
+        here.organization.policies[NAME] = _wider({"version": "v1alpha1", "name": NAME})
+        pass_time(here, monkeypatch)
+        assert await here.look() is None
+        assert here.organization.policies == {}
+        held = here.cluster.known["FederatedStorageBinding", "reader"]["metadata"]
+        assert not held.get("finalizers")
+
+
 def _wider(policy: dict[str, object]) -> dict[str, object]:
     statement = {
         "name": "w",

@@ -80,8 +80,9 @@ async def test_the_record_of_retained_policies_is_read_only_when_there_is_an_orp
         granted(),
         granted(federationName="another"),
         granted(grants=[{**GRANT, "access": "FullControl"}]),
+        granted(grants=[{**GRANT, "access": "of a later version"}]),
     ],
-    ids=["granted", "of another federation", "refused"],
+    ids=["granted", "of another federation", "refused", "not understood"],
 )
 async def test_a_policy_that_a_binding_wants_is_no_orphan(body: builders.Json) -> None:
     async with managed(body) as here:
