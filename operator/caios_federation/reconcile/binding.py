@@ -8,6 +8,7 @@ from typing import Any, Final
 from caios_federation.api.binding import Binding
 from caios_federation.api.conditions import ConditionType, Reason, Status
 from caios_federation.api.federation import Verification
+from caios_federation.api.objects import mapping_of
 from caios_federation.api.vocabulary import BINDING_KIND
 from caios_federation.caches import Caches, key_of
 from caios_federation.clients import errors
@@ -26,7 +27,7 @@ from caios_federation.observe.events import Event
 from caios_federation.reconcile.acting import Acting, subject_of
 from caios_federation.reconcile.failures import rights_finding
 from caios_federation.reconcile.outcome import Outcome
-from caios_federation.reconcile.pods import Restarts, remediate, survey
+from caios_federation.reconcile.pods import ROLLOUT_SECONDS, Restarts, remediate, survey
 from caios_federation.reconcile.policies import Wanted, abandon, keep_policy, let_go
 from caios_federation.reconcile.verification import Identity, verify
 
@@ -185,6 +186,9 @@ async def _look_at_pods(
     if remedied.pods.missed or serving is None:  # while nobody injects, more may miss it
         soon = settings.reconcile.missed_seconds
         again = soon if again is None else min(soon, again)
+    elif mapping_of(seen.binding.status, "pods").get("missed"):
+        # The last of them is gone; the Pod that follows may not have been there yet.
+        again = ROLLOUT_SECONDS
     told.update(events.pods_restarted(subject, sentence) for sentence in remedied.restarted)
     return remedied.pods, Outcome(events=frozenset(told), again_after_seconds=again)
 

@@ -4,6 +4,7 @@ import pytest
 
 import builders
 from caios_federation.clients import errors
+from caios_federation.reconcile.pods import ROLLOUT_SECONDS
 from component.reconcile.world import World, ours, world
 
 STATUS = (
@@ -12,6 +13,18 @@ STATUS = (
 )
 ACCOUNT = builders.service_account()
 BINDING = builders.binding()
+SERVING = {
+    **builders.federation(),
+    "status": {
+        "conditions": [
+            {
+                "type": "InjectionServing",
+                "status": "True",
+                "lastTransitionTime": "2026-11-24T11:00:00Z",
+            }
+        ]
+    },
+}
 
 
 async def reconcile(here: World, name: str = "reader") -> None:
@@ -151,20 +164,20 @@ async def test_bindings_that_are_gone_leave_nothing_in_memory() -> None:
         assert here.acting.episodes._posted == {}
 
 
+async def test_pods_are_counted_once_more_when_the_last_that_missed_is_gone() -> None:
+    """Its successor may not have been there yet, and no event tells of it."""
+    async with world(ACCOUNT, BINDING, SERVING) as here:
+        here.api.pods = [builders.pod(serviceAccountName="reader")]
+        assert await here.reconcile() == here.acting.settings.reconcile.missed_seconds
+        here.api.pods = []
+        assert await here.reconcile() == ROLLOUT_SECONDS
+        assert await here.reconcile() is None
+
+
 async def test_pods_are_looked_at_again_soon_while_nobody_injects() -> None:
     """Those that are created meanwhile miss it, and no event tells of them."""
-    serving = builders.federation()
-    serving["status"] = {
-        "conditions": [
-            {
-                "type": "InjectionServing",
-                "status": "True",
-                "lastTransitionTime": "2026-11-24T11:00:00Z",
-            }
-        ]
-    }
     async with world(ACCOUNT, BINDING) as here:
         soon = here.acting.settings.reconcile.missed_seconds
         assert await here.reconcile() == soon
-        here.know(serving)
+        here.know(SERVING)
         assert await here.reconcile() is None
