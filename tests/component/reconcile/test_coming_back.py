@@ -20,6 +20,19 @@ from component.reconcile.managed import (
 WIDE = {**GRANT, "buckets": ["*"]}
 
 
+async def lose_answer(here: Managed, operation: str) -> None:
+    """Look at the binding once while `operation` gets no answer of CoreWeave."""
+    here.fail(operation, 504)
+    assert isinstance(await here.try_to_look(), errors.Unavailable)
+    here.heal()
+
+
+def ask_for(here: Managed, *grants: object) -> None:
+    """Have the binding ask for these grants alone."""
+    known = here.cluster.known["FederatedStorageBinding", "reader"]
+    here.world.know({**known, "spec": {"serviceAccountName": "reader", "grants": list(grants)}})
+
+
 def pass_time(here: Managed, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the time be over in which what was given up may still come about."""
     (_, remote), *_ = here.world.acting.organizations._remotes.values()
@@ -33,15 +46,8 @@ async def test_a_wider_policy_that_comes_about_late_is_narrowed_again(
     monkeypatch: pytest.MonkeyPatch, *, lists_first: bool
 ) -> None:
     async with managed(granted(grants=[WIDE])) as here:
-        here.fail("ensure", 504)
-        assert isinstance(await here.try_to_look(), errors.Unavailable)
-        here.heal()
-        here.world.know(
-            {
-                **here.cluster.known["FederatedStorageBinding", "reader"],
-                "spec": {"serviceAccountName": "reader", "grants": [GRANT]},
-            }
-        )
+        await lose_answer(here, "ensure")
+        ask_for(here, GRANT)
         again = await here.look()
         assert again == pytest.approx(snapshot._LATE_SECONDS, abs=5)
         narrow = here.organization.policies[NAME]
@@ -64,9 +70,7 @@ async def test_a_binding_stays_until_nothing_can_come_about_that_it_would_leave_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with managed(granted()) as here:
-        here.fail("ensure", 504)
-        assert isinstance(await here.try_to_look(), errors.Unavailable)
-        here.heal()
+        await lose_answer(here, "ensure")
         here.delete()
         here.steps()
         again = await here.look()
@@ -97,9 +101,7 @@ async def test_a_removal_that_got_no_answer_is_not_waited_for_once_it_is_done() 
 
 async def test_a_policy_is_retained_at_once_where_only_the_same_may_come_about_late() -> None:
     async with managed(granted()) as here:
-        here.fail("ensure", 504)
-        assert isinstance(await here.try_to_look(), errors.Unavailable)
-        here.heal()
+        await lose_answer(here, "ensure")
         here.delete(deletionPolicy="Retain")
         assert await here.look() is None
         assert here.cluster.record == {NAME: "team-a/reader"}
@@ -109,9 +111,7 @@ async def test_a_policy_is_not_retained_while_a_removal_of_it_may_come_about() -
     async with managed(granted()) as here:
         await here.look()
         here.federate(grantRules=[])
-        here.fail("delete", 504)
-        assert isinstance(await here.try_to_look(), errors.Unavailable)
-        here.heal()
+        await lose_answer(here, "delete")
         here.federate()
         here.delete(deletionPolicy="Retain")
         assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
@@ -122,9 +122,7 @@ async def test_a_retained_policy_that_an_earlier_write_widens_is_narrowed_before
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with managed(granted(grants=[WIDE])) as here:
-        here.fail("ensure", 504)
-        assert isinstance(await here.try_to_look(), errors.Unavailable)
-        here.heal()
+        await lose_answer(here, "ensure")
         here.delete(deletionPolicy="Retain", grants=[GRANT])
         assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
         assert (here.finalizers, here.cluster.record) == ([FINALIZER], None)
@@ -139,16 +137,9 @@ async def test_a_retained_policy_that_an_earlier_write_widens_is_narrowed_before
 
 async def test_another_api_token_does_not_make_a_late_write_forgotten() -> None:
     async with managed(granted(grants=[WIDE])) as here:
-        here.fail("ensure", 504)
-        assert isinstance(await here.try_to_look(), errors.Unavailable)
-        here.heal()
+        await lose_answer(here, "ensure")
         here.cluster.stored[f"{SECRET_PATH}-2"] = secret()
-        here.world.know(
-            {
-                **here.cluster.known["FederatedStorageBinding", "reader"],
-                "spec": {"serviceAccountName": "reader", "grants": [GRANT]},
-            }
-        )
+        ask_for(here, GRANT)
         here.federate(apiTokenSecretName="coreweave-2")
         assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
 
@@ -157,9 +148,7 @@ async def test_a_refused_policy_that_comes_about_late_is_taken_back_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with managed(granted()) as here:
-        here.fail("ensure", 504)
-        assert isinstance(await here.try_to_look(), errors.Unavailable)
-        here.heal()
+        await lose_answer(here, "ensure")
         here.federate(grantRules=[{**OPEN_RULE, "buckets": ["other"]}])
         again = await here.look()
         assert again == pytest.approx(snapshot._LATE_SECONDS, abs=5)
@@ -173,11 +162,8 @@ async def test_a_policy_that_nobody_asks_for_any_more_is_looked_for_until_none_c
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with managed(granted(grants=[WIDE])) as here:
-        here.fail("ensure", 504)
-        assert isinstance(await here.try_to_look(), errors.Unavailable)
-        here.heal()
-        known = here.cluster.known["FederatedStorageBinding", "reader"]
-        here.world.know({**known, "spec": {"serviceAccountName": "reader"}})
+        await lose_answer(here, "ensure")
+        ask_for(here)
         assert await here.look() == pytest.approx(snapshot._LATE_SECONDS, abs=5)
         here.organization.policies[NAME] = _wider({"version": "v1alpha1", "name": NAME})
         pass_time(here, monkeypatch)
